@@ -28,13 +28,14 @@ class Load:
     method: str = "GET"
     body: str = ""
     media: str = "application/json"
+    accept: str = "application/json"
     connections: int = 16
     seconds: float = 4.0
 
     def request(self, target: Target, unique: str) -> bytes:
         body = self.body.replace("@", unique).encode()
         head = f"{self.method} {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {target.token}\r\n"
-        head += "Accept: application/json\r\n"
+        head += f"Accept: {self.accept}\r\n"
         if body:
             head += f"Content-Type: {self.media}\r\nContent-Length: {len(body)}\r\n"
         return head.encode() + b"\r\n" + body

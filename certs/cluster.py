@@ -17,7 +17,7 @@ from certs.checking import Unusable
 from certs.spec import YEAR, CertificateSpec
 
 log = logging.getLogger(__name__)
-MASTERS = "system:masters"
+MASTERS, CONTROLLERS = "system:masters", "kapi:controllers"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ AUTHORITIES = (
 )
 CLIENTS = (
     CertificateSpec("admin", "kubernetes-admin", (MASTERS,), ("client",)),
-    CertificateSpec("controller-manager", "system:kube-controller-manager", usages=("client",)),
+    CertificateSpec("controller-manager", "system:kube-controller-manager", (CONTROLLERS,), ("client",)),
     CertificateSpec("scheduler", "system:kube-scheduler", usages=("client",)),
     CertificateSpec("proxy", "system:kube-proxy", usages=("client",)),
 )

@@ -20,6 +20,14 @@ _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----
 _ANY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
 
+def home() -> Path:
+    """The user's home directory; / where neither HOME nor the user database has one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace the file atomically; an existing file keeps its owner."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -4,9 +4,11 @@ The file is locked as kubectl does (a `.lock` file beside it) and replaced atomi
 """
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ _OURS = b"kapi"
 def _listed() -> list[Path]:
     """The files that kubectl reads."""
     named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    return named or [Path.home() / ".kube" / "config"]
+    return named or [files.home() / ".kube" / "config"]
 
 
 def default_path() -> Path:
@@ -82,6 +84,20 @@ def check(ours: Entries, path: Path | None = None) -> None:
     """Check whether `merge` would succeed. Raises Taken, OSError, ValueError, yaml.YAMLError."""
     for file in [path] if path else _listed():
         ours.check(_read(file))
+    check_writable(path or default_path())
+
+
+def check_writable(path: Path) -> None:
+    """Check whether the file can be replaced, or made. Raises OSError; ValueError for what is no file."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    directory = next(above for above in path.parents if above.exists())
+    if not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(code, os.strerror(code), str(directory))
 
 
 def merge(added: bytes, ours: Entries, path: Path | None = None) -> bool:
@@ -179,9 +195,9 @@ def _parsed(data: bytes) -> Config:
 
 
 def _read(path: Path) -> Config:
-    """The parsed file; {} if it does not exist. Raises OSError, ValueError, yaml.YAMLError."""
+    """The parsed file; {} if it does not exist, or is no regular file. Raises OSError, ValueError, yaml.YAMLError."""
     try:
-        return _parsed(path.read_bytes())
+        return _parsed(path.read_bytes()) if stat.S_ISREG(path.stat().st_mode) else {}
     except FileNotFoundError:
         return {}
 
@@ -193,6 +209,7 @@ def _editing(path: Path, *, private: bool = False) -> Iterator[tuple[Config, boo
     With `private` it is the user's alone from then on.
     """
     path = path.resolve()
+    check_writable(path)
     with _owned_like_its_home(path), _locked(path):
         config = _read(path)
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o600

@@ -1,26 +1,31 @@
 """`kapi`: the table of commands, and running one. They are implemented in kapi.cli, the components in packages of their own."""
 
 import errno
+import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any
 
 import kapi
 from kapi import settings
 from kapi.documents.version import VERSION
-from kapi.process import Failure, find_system_programs, notify_failed
+from kapi.process import Failure, find_system_programs, notify_failed, open_standard_streams
 
 Run = tuple[type[Any], Callable[[Any], int]]
 """The settings class of a command, and the function that runs it."""
 
 
 _HELP = ("-h", "--help", "help")
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors of writing to a file or terminal: the disk is full, the terminal is gone."""
+_OTHER_NAMES = {"start": "up", "create": "up", "stop": "down", "delete": "reset", "remove": "reset", "log": "logs"}
+"""What others call a command, for suggestions."""
 
 
 @dataclass(frozen=True)
@@ -132,19 +137,20 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
+    open_standard_streams()
     find_system_programs()
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # ✓ on a terminal that has no such sign
     try:
-        status = _main(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()
+        try:
+            status = _main(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of our output has closed the pipe
         _forget_output()
         return 128 + signal.SIGPIPE
     except OSError as why:
-        if why.filename is not None or why.errno != errno.ENOSPC:
+        if why.filename is not None or why.errno not in _OUTPUT_ERRORS:
             raise
         _forget_output()
         print(f"kapi: The output can't be written: {why.strerror}.", file=sys.stderr)
@@ -166,11 +172,23 @@ def _main(arguments: list[str]) -> int:
     elif name == "--version":
         print(f"kapi {kapi.__version__} (Kubernetes {VERSION['gitVersion']})")
     elif name not in BY_NAME:
-        print(f'kapi: error: unknown command "{name}"{settings.suggestion(name, BY_NAME)} (see kapi --help)', file=sys.stderr)
+        print(f"kapi: error: {_unknown(arguments)} (see kapi --help)", file=sys.stderr)
         return 2
     else:
         return _run(BY_NAME[name], arguments[1:])
     return 0
+
+
+def _unknown(arguments: list[str]) -> str:
+    """What is wrong with a command line that begins with no command."""
+    name = arguments[0]
+    if name.startswith("-"):
+        commands = [word for word in arguments if word in BY_NAME]
+        rest = [word for word in arguments if word not in commands]
+        return f"options follow the command: {shlex.join(['kapi', *(commands or ['COMMAND']), *rest])}"
+    known = _OTHER_NAMES.get(name.lower(), name.lower())
+    meant = f"; did you mean {known}?" if known in BY_NAME else settings.suggestion(name, BY_NAME)
+    return f"unknown command {json.dumps(name)}{meant}"
 
 
 def _run(command: Command, arguments: list[str]) -> int:
@@ -179,9 +197,14 @@ def _run(command: Command, arguments: list[str]) -> int:
     try:
         return run(chosen)
     except Failure as why:
-        notify_failed(str(why))
-        print(f"kapi {command.name}: {why}", file=sys.stderr)
-        return 1
+        message = str(why)
+    except OSError as why:
+        if why.filename is None:
+            raise
+        message = f"{why.filename} can't be used: {why.strerror}."
+    notify_failed(message)
+    print(f"kapi {command.name}: {message}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

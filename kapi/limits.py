@@ -46,7 +46,7 @@ HISTORY_BYTES = 24 << 20
 """Bytes of replaced and deleted states that are kept | none | the oldest go first"""
 WATCHES_UNSENT_BYTES = 16 << 20
 """Bytes that watchers' clients have yet to take, of all together: of events half written, and in buffers | none
-| large events wait, and the clients that are stalled are cut off"""
+| large events, and what watches begin with, wait; the clients that are stalled are cut off"""
 WATCH_STALLED_SECONDS = 2.0
 """Seconds a watcher's client may take nothing while there are too many bytes that clients have yet to take
 | 100 ms (the watch cache's time budget) | it is cut off, the one stalled for longest first"""
@@ -107,6 +107,35 @@ WEBHOOK_ANSWERS_BYTES = 12 << 20
 """Bytes of all webhooks' answers that are being read | none | as above, for the answer that goes beyond"""
 WEBHOOK_ANSWER_VALUES = 250_000
 """Values in a webhook's answer or in its patch, counted as brackets and commas | none | the answer is invalid; failurePolicy decides"""
+CONVERSION_BATCH_BYTES = 256 << 10
+"""Bytes of objects a conversion webhook is asked for at once, unless one is larger | one object | a list or watch goes on with the next"""
+CONVERSION_LINE_BYTES = 2 << 20
+"""Bytes of objects one definition's conversion webhook works on at once, each review as 64 KiB at least; a larger one alone | none
+| further ones wait in order, 30 s at most"""
+CONVERSION_HELD_BYTES = 2 << 20
+"""Bytes of objects to be written that wait for one definition's conversion webhook; a larger one alone | none | 429"""
+CONVERSION_KEPT_BYTES = 1 << 20
+"""Bytes of converted objects of one definition that are kept for further watchers | all of them | it is converted again"""
+CONVERSION_LIST_BYTES = 16 << 20
+"""Bytes of a list that are converted before the answer begins | all of it | what fails after that cuts the answer off"""
+AGGREGATED_SECONDS = 60.0
+"""Seconds for a request that is passed on to another API server and is no watch or stream | 60 s (--request-timeout) | 504 Timeout"""
+AGGREGATED_CHECKS = 5
+"""APIServices whose servers are asked at once whether they are there | 5 (workers) | the others wait"""
+AGGREGATED_FETCHES = 4
+"""Documents of other API servers that are fetched at once | 2 (workers) | the others wait"""
+AGGREGATED_FETCH_SECONDS = 5.0
+"""Seconds to ask another API server for its discovery | 5 s | the check failed, its group version is stale"""
+AGGREGATED_OPENAPI_SECONDS = 60.0
+"""Seconds to get the OpenAPI document of another API server | 60 s (specDownloadTimeout) | it is left out, and tried again later"""
+AGGREGATED_DISCOVERY_BYTES = 1 << 20
+"""Bytes of a discovery document or OpenAPI index of another API server | none | its group version is stale; its documents are not listed"""
+AGGREGATED_OPENAPI_BYTES = 4 << 20
+"""Bytes of the OpenAPI 2 document of another API server | none | it is left out"""
+AGGREGATED_VALUES = 100_000
+"""Values in one of these documents, counted as brackets and commas | none | as above"""
+AGGREGATED_BYTES = 6 << 20
+"""Bytes that are kept of all these documents | none | what comes beyond is left out"""
 PROBE_OUTPUT_BYTES = 10 << 10
 """Bytes of what a probe or hook said that are read and shown | 10 KiB | the rest is left out"""
 METRIC_SERIES = 4_000
@@ -116,9 +145,12 @@ METRIC_SERIES = 4_000
 
 CONNECTIONS = 65_536
 """Connections of a server in all; fewer where the process may open fewer files | none
-| the oldest unauthenticated ones are closed, then the longest idle"""
+| the oldest unauthenticated ones are closed, then the longest idle, then those of a user beyond its share"""
 RESERVED_FILES = 128
 """Files of a process that connections never take | none | the oldest unauthenticated ones are closed, then the longest idle"""
+USERS_SHARING = 4
+"""The part of all connections that a user keeps when there are too many and all are busy with watches, streams and requests: one in so many
+| none | of the user with the most connections the oldest beyond it are closed"""
 UNAUTHENTICATED_CONNECTIONS = 1000
 """Connections whose caller is not authenticated yet; half of it from one address | none | the oldest are closed"""
 UNAUTHENTICATED_SECONDS = 0.5
@@ -131,6 +163,8 @@ TCP_KEEPALIVE_SECONDS = 15
 SOCKET_RECEIVE_BYTES = 64 << 10
 """Bytes of a connection that the system keeps until they are read, so that not much of it is read in one turn of the event loop
 | 128 KiB and more (tcp_rmem) | the sender waits"""
+BODY_RECEIVE_BYTES = 256 << 10
+"""The same once an authenticated caller, 5 ms or more away, sends a body beyond 64 KiB | as above | the sender waits"""
 STREAM_RECEIVE_BYTES = 256 << 10
 """The same of an upgraded connection (exec, port-forward) | as above | the sender waits"""
 HANDSHAKE_SECONDS = 32.0
@@ -151,7 +185,8 @@ HEADER_BYTES = (1 << 20) + 4096
 """Bytes of a request's first line and headers | 1 MiB and 4 KiB (MaxHeaderBytes) | 431"""
 WAITING_BYTES = 128 << 20
 """Bytes that wait for all connections of a server: unfinished heads, bodies and messages, bodies that wait for their turn, answers that
-are not read, TLS's buffers of long ones; beside 64 KiB a connection | none: 3 MiB for each of 600 requests, and buffers
+are not read, TLS's buffers of long ones, old states of objects that answers list; beside 64 KiB a connection
+| none: 3 MiB for each of 600 requests, and buffers
 | of the user with most of them the largest: 429 with Retry-After: 1, of a WebSocket 1009; what is not read is cut"""
 WAITING_BYTES_OF_STRANGERS = 16 << 20
 """Bytes of these that wait for connections whose callers are not authenticated | none | the connections with most of them are closed"""
@@ -194,6 +229,8 @@ HEALTH_HEADER_BYTES = 64 * 1024
 
 WEBSOCKET_MESSAGE_BYTES = 8 << 20
 """Bytes of a WebSocket message | 32 MiB (x/net/websocket) | the WebSocket is closed with 1009"""
+WEBSOCKET_MESSAGE_FRAMES = 100_000
+"""Frames of a WebSocket message | none | the WebSocket is closed with 1009"""
 WEBSOCKET_CLOSING_BYTES = 1 << 20
 """Bytes that may still come on a WebSocket that says goodbye | none | the connection is cut"""
 SPDY_FRAME_BYTES = 1 << 20
@@ -230,6 +267,9 @@ YAML_NODES = 100_000
 """Values in a YAML body | none | 413 RequestEntityTooLarge"""
 JSON_DEPTH = 10_000
 """Levels of a JSON body of a custom object; of others 254 | 10,000 | 400 BadRequest"""
+PROTOBUF_KEPT_BYTES = 32 << 20
+"""Bytes of objects in protobuf that are kept for the next who asks | the newest events of each kind, by number (watch cache)
+| they are encoded each time"""
 PROTOBUF_DEPTH = 254
 """Levels of the object in a protobuf body, as of JSON that is no custom object | none (gogo/protobuf) | 400 BadRequest"""
 YAML_DEPTH = 500
@@ -251,6 +291,8 @@ PATCH_COPY_BYTES = 3 << 20
 """Bytes all copy operations of a JSON patch make | 3 MiB (JSONPatchMaxCopyBytes) | 422 Invalid"""
 POINTER_STEPS = 1_000
 """Steps of a JSON pointer, more than a document has levels | none | 422 Invalid: the path is missing"""
+PODS_CHECKED = 3000
+"""Pods that are checked when a namespace gets a stricter Pod Security Standard | 3,000, and 1 s | a warning says so"""
 EXPRESSION_COST = 1_000_000
 """Cost units of one evaluation of an expression | 1,000,000 (PerCallLimit) | the evaluation is an error"""
 RULES_COST = 10_000_000
@@ -267,6 +309,12 @@ REVIEW_SELECTOR_CHARACTERS = 8 << 10
 """Characters of an access review's field selector that are read | none | it selects nothing: the review asks about all objects"""
 QUOTED_TEXT = 32 << 10
 """Characters of a client's text that a message quotes | none | the rest is left out, an ellipsis stands for it"""
+QUOTED_VALUE = 256 << 10
+"""Bytes of an object or list, as JSON, or of a difference of two, that a message shows | none
+| the rest is left out, an ellipsis stands for it"""
+DIFFERENCE_LINES = 500
+"""Lines of two objects, as indented JSON from the first that differs, in which a message shows what changed | none
+| what differs behind them is not shown"""
 QUANTITY_DIGITS = 1_000
 """Digits of a quantity | none | it is no quantity: 400 BadRequest"""
 KEPT_TEXT = 1024
@@ -277,9 +325,9 @@ OFFLOAD_BYTES = 16 << 10
 """Bytes of a body or object from which it is worked on beside the event loop | none | it goes to a worker thread"""
 OFFLOAD_COST = 16_000
 """Cost units the rules of a kind may need at worst on the event loop | none | its objects go to a worker thread"""
-WORKED_BYTES = 4 << 20
-"""Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone | none
-| further ones wait in order"""
+WORKED_BYTES = 3 << 20
+"""Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone. As many again of requests
+for which rules are evaluated or webhooks called | none | further ones wait in order"""
 OFFLOAD_THREADS = 2
 """Threads that work beside the event loop; expressions take all but one | GOMAXPROCS | further work waits"""
 

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
+from io import TextIOWrapper
 from typing import Any
 
 from kapi import logs
@@ -27,6 +29,13 @@ class Failure(Exception):
     """A failure the user can fix: one sentence (or a few lines), printed without a traceback; exit status 1."""
 
 
+def reason(why: Exception) -> str:
+    """An error as a part of a sentence: 'FILE: No such file or directory', without Python's '[Errno 2]'."""
+    if isinstance(why, OSError) and why.strerror:
+        return f"{why.filename}: {why.strerror}" if why.filename else why.strerror
+    return str(why)
+
+
 def notify_ready() -> None:
     """Notify the parent process that this component is ready."""
     _notify(READY)
@@ -34,7 +43,7 @@ def notify_ready() -> None:
 
 def notify_failed(why: str) -> None:
     """Notify the parent process that this component failed before it was ready; the parent prints the sentence."""
-    _notify(why.encode())
+    _notify(why.encode(errors="surrogateescape"))
 
 
 def _notify(message: bytes) -> None:
@@ -43,6 +52,23 @@ def _notify(message: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # the parent was killed meanwhile
             os.write(int(descriptor), message)
         os.close(int(descriptor))
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null for standard streams that are closed: else the next file that is opened, a database say, would be written to by
+    whatever prints. What standard output's encoding lacks is printed as '?'."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # ✓ on a terminal that has no such sign
 
 
 def find_system_programs() -> None:

@@ -4,7 +4,7 @@ import sys
 
 from kapi import settings
 from kapi.client import config
-from kapi.process import Failure, find_system_programs, notify_failed, notify_ready, supervise
+from kapi.process import Failure, find_system_programs, notify_failed, notify_ready, open_standard_streams, reason, supervise
 from kapi.settings.logs import configurable
 from kubelet import assembly
 from kubelet.node import VERSION
@@ -29,7 +29,7 @@ async def kubelet(options: Settings) -> None:
     try:
         endpoint = config.from_kubeconfig(options.kubeconfig or "")
     except (OSError, config.ConfigError) as why:
-        raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
+        raise Failure(f"There is no usable kubeconfig: {reason(why)}. Name one with --kubeconfig.") from None
     client = config.connect(endpoint, agent="kubelet/v1.36")
     try:
         await assembly.run(options, client, notify_ready)
@@ -40,6 +40,7 @@ async def kubelet(options: Settings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    open_standard_streams()
     find_system_programs()
     options = settings.parse(parser(), configurable(Settings), arguments)
     try:

@@ -11,9 +11,10 @@ from kapi.objects.meta import Object
 from kubelet import pods
 from kubelet.observed_state import Failure
 
+NODE_AFFINITY = "NodeAffinity"
 _INSUFFICIENT = "Node didn't have enough resource: {0}, requested: {1}, used: {2}, capacity: {3}"
 _PREDICATE_MESSAGES = {
-    "NodeAffinity": "node(s) didn't match Pod's node affinity/selector",
+    NODE_AFFINITY: "node(s) didn't match Pod's node affinity/selector",
     "NodePorts": "node(s) didn't have free ports for the requested pod ports",
     "TaintToleration": "node(s) had taints that the pod didn't tolerate",
 }
@@ -97,7 +98,7 @@ def insufficient(pod: Object, others: Sequence[Object], node: NodeAttributes) ->
 def _predicates(pod: Object, others: Sequence[Object], node: NodeAttributes) -> Iterator[Failure]:
     taken = [port for other in others for port in pod_resources.host_ports(other["spec"])]
     fits = {
-        "NodeAffinity": placement.fits_node(pod["spec"], node.name, node.labels),
+        NODE_AFFINITY: placement.fits_node(pod["spec"], node.name, node.labels),
         "NodePorts": not any(_ports_conflict(port, other) for port in pod_resources.host_ports(pod["spec"]) for other in taken),
         "TaintToleration": pods.is_static(pod) or all(
             placement.tolerates(pod["spec"].get("tolerations") or (), t) for t in node.taints if t.get("effect") == "NoExecute"

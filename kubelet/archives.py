@@ -32,7 +32,7 @@ _ONLY_A_TAG = re.compile(r"latest|v?[0-9][\w.-]*", re.ASCII)
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _NO_PLATFORM = "unknown/unknown"
-"""Of what is no image but was attested of one (BuildKit)."""
+"""The platform of an attestation about an image (BuildKit), which is not an image."""
 _DEPTH = 3
 """An index of platforms, the manifest of one, its configuration."""
 _TEMPORARY = "zzz.invalid/import"
@@ -46,7 +46,7 @@ class Image:
     names: tuple[str, ...]
     entry: dict[str, Any]
     platforms: frozenset[str] = frozenset()
-    """What it runs on: {'linux/amd64'}; empty where the archive does not say it."""
+    """The platforms it runs on: {'linux/amd64'}; empty where the archive does not name one."""
 
     @property
     def digest(self) -> str:
@@ -165,7 +165,7 @@ class _Document:
 
 
 def _document(tar: tarfile.TarFile, member: tarfile.TarInfo) -> _Document | None:
-    """None for a layer, and what else is no such document."""
+    """None for a layer or anything else that is not such a document."""
     chunks = tarballs.chunks(tar, member)
     if not (first := next(chunks, b"")).startswith(b"{"):
         return None
@@ -277,7 +277,7 @@ async def _import(socket: str, archive: Archive) -> None:
 
 
 def _feed(archive: Archive, descriptor: int) -> None:
-    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as out:  # ctr says why it reads no more
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as out:  # ctr reports the reason itself
         archive.write(out)
 
 

@@ -1,10 +1,11 @@
-"""Assembles a kubelet from its settings and runs it: one real node, or many simulated ones that share one watch of pods."""
+"""Assembles a kubelet from its settings and runs it: one real node, or many simulated ones that share their watches."""
 
 import asyncio
 import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from kapi import logs
@@ -12,8 +13,9 @@ from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.informer import Informer
 from kapi.http import server
+from kapi.objects import together
 from kapi.objects.meta import Object
-from kapi.objects.resource import PODS, SERVICES
+from kapi.objects.resource import NODES, PODS, SERVICES
 from kubelet import machine, simulated
 from kubelet.handlers import RealHandlers
 from kubelet.housekeeping import Housekeeping
@@ -58,7 +60,7 @@ def simulated_kubelet(settings: Settings, client: Client, recorder: Recorder, in
 
 
 def _simulated_address(index: int) -> str:
-    """A loopback address of its own for each simulated node: the server tells by it which node is addressed. Only this machine reaches
+    """A loopback address of its own for each simulated node: the server finds the node by it. Only this machine reaches
     it."""
     return str(ipaddress.ip_address("127.1.0.1") + index)
 
@@ -78,21 +80,24 @@ async def run(settings: Settings, client: Client, ready: Callable[[], None] = la
     """Run the kubelet (or the simulated ones) until cancelled; `ready` is called once the nodes are registered and their pods known."""
     if not settings.node_name and not settings.simulate:
         settings = replace(settings, node_name=machine.hostname())
-    async with asyncio.TaskGroup() as group:
-        if settings.simulate:
-            await _run_simulated(settings, client, group)
-        else:
-            await _run_real(settings, client, group)
-        ready()
+    with ExitStack() as sockets:  # which are bound before anything is served, and are not left open when that fails
+        async with asyncio.TaskGroup() as group:
+            if settings.simulate:
+                await _run_simulated(settings, client, group, sockets)
+            else:
+                await _run_real(settings, client, group, sockets)
+            ready()
 
 
-async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
+async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup, sockets: ExitStack) -> None:
     recorder = Recorder(client, "kubelet", host=settings.node_name)
     services = Informer(client, SERVICES, trim=_service)
     informer = Informer(client, PODS, fields=f"spec.nodeName={settings.node_name}")
+    node_informer = Informer(client, NODES, fields=f"metadata.name={settings.node_name}")
     kubelet = real(settings, client, recorder, services)
     await kubelet.start()
-    for component in (recorder, kubelet, services, informer):
+    node_informer.add_handler(_node_handler(lambda name: kubelet))
+    for component in (recorder, kubelet, services, informer, node_informer):
         group.create_task(component.run())
     if settings.pod_manifest_path:
         manifests = Manifests(settings, settings.pod_manifest_path, client, kubelet)
@@ -105,7 +110,7 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     await kubelet.terminate_orphans(informer.items())
     if settings.port and settings.tls_cert_file:
         listen = _listen(settings, kubelet.node.addresses)
-        group.create_task(_serve(App(kubelet, client), listen, server.bound(listen)))
+        group.create_task(_serve(App(kubelet, client), listen, _bound(listen, sockets)))
     group.create_task(kubelet.node.run(kubelet.check_runtime))
     group.create_task(Housekeeping(settings, kubelet).run())
 
@@ -115,6 +120,10 @@ def _listen(settings: Settings, nodes: Iterable[str]) -> server.Listen:
     addresses = (settings.address,) if settings.address else tuple(nodes)
     authorities = (settings.client_ca_file,) if settings.client_ca_file else ()
     return server.Listen(addresses, settings.port, settings.tls_cert_file, settings.tls_private_key_file, authorities)
+
+
+def _bound(listen: server.Listen, sockets: ExitStack) -> list[socket.socket]:
+    return [sockets.enter_context(sock) for sock in server.bound(listen)]
 
 
 async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.socket]) -> None:
@@ -128,21 +137,24 @@ async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.s
         await kubelet_server.stop(0)
 
 
-async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
+async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup, opened: ExitStack) -> None:
     """Simulated nodes share one server, on any free port if none is configured."""
     listen = _listen(settings, map(_simulated_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
-    sockets = server.bound(listen) if listen else []
+    sockets = _bound(listen, opened) if listen else []
     settings = replace(settings, port=sockets[0].getsockname()[1] if sockets else 0)
     each = nodes(settings)
     recorder = Recorder(client, "kubelet")
     kubelets = {one.node_name: simulated_kubelet(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
     several = len(each) > 1
     informer = Informer(client, PODS, fields="" if several else f"spec.nodeName={each[0].node_name}")
+    node_informer = Informer(client, NODES, fields="" if several else f"metadata.name={each[0].node_name}")
+    node_informer.add_handler(_node_handler(kubelets.get))
     group.create_task(recorder.run())
     for kubelet in kubelets.values():
         await kubelet.start()
-    await asyncio.gather(*(kubelet.node.register() for kubelet in kubelets.values()))
+    await together.run(kubelet.node.register() for kubelet in kubelets.values())
     group.create_task(informer.run())
+    group.create_task(node_informer.run())
     await informer.synced.wait()
     informer.add_handler(_pod_handler(kubelets.get))
     if listen:
@@ -166,6 +178,16 @@ def _pod_handler(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Objec
         if old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
             kubelet.drop(old)
         kubelet.put(new)
+
+    return handle
+
+
+def _node_handler(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:
+    """An informer's handler that passes each node to its kubelet."""
+
+    def handle(old: Object | None, new: Object | None) -> None:
+        if new is not None and (kubelet := kubelet_of(new["metadata"]["name"])):
+            kubelet.node.observe(new)
 
     return handle
 

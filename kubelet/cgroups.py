@@ -52,6 +52,11 @@ def memory_used(group: str) -> int:
     return _value(file.with_name("memory.current" if unified() else "memory.usage_in_bytes"))
 
 
+def memory_limit(group: str) -> int:
+    """The limit of memory in bytes; 0: none."""
+    return _value(_file(group.lstrip("/"), "memory"))
+
+
 def make(group: str, limits: dict[str, int], *, grow: bool = False) -> None:
     """Create a pod's cgroup (e.g. '/kubepods/podX') or set its limits. With `grow`, limits of an existing cgroup are only raised. Raises
     OSError."""

@@ -16,6 +16,8 @@ from kapi import logs
 
 CNI_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 _CAP_SYS_RESOURCE = 1 << 24
+SOCKET_BYTES = 104
+"""The longest path of a socket that containerd takes."""
 UMASK = 0o022
 """containerd's and its shims': images are unpacked with it, and what is run in a container by exec inherits it."""
 
@@ -49,12 +51,22 @@ class Settings:
         return self.root / "containerd.sock"
 
     @property
+    def ttrpc_socket(self) -> Path:
+        return self.root / "containerd.sock.ttrpc"
+
+    @property
     def endpoint(self) -> str:
         return f"unix://{self.socket}"
 
     @property
     def log(self) -> Path:
         return self.root / "containerd.log"
+
+
+def long_path(settings: Settings) -> str:
+    """What is wrong when the path of a socket is too long for containerd; "" when none is."""
+    length = len(os.fsencode(settings.ttrpc_socket))
+    return f"containerd's socket in it would have a path of {length} bytes, and {SOCKET_BYTES} are allowed" if length > SOCKET_BYTES else ""
 
 
 def lacks_sys_resource() -> bool:
@@ -82,21 +94,26 @@ def cni_directory() -> str:
     raise Unavailable("CNI plugins are missing: install containernetworking-plugins")
 
 
+def _quoted(path: Path) -> str:
+    """A path as a string of TOML, whose basic strings are written as those of JSON."""
+    return json.dumps(str(path), ensure_ascii=False)
+
+
 def configuration(settings: Settings) -> str:
     """containerd's config.toml (version 2, accepted by 1.4 to 2.x)."""
     root = settings.root
     return f"""version = 2
-root = "{root}/root"
-state = "{root}/state"
+root = {_quoted(root / "root")}
+state = {_quoted(root / "state")}
 oom_score = 0
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", \
 "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp"]
 
 [grpc]
-  address = "{settings.socket}"
+  address = {_quoted(settings.socket)}
 
 [ttrpc]
-  address = "{root}/containerd.sock.ttrpc"
+  address = {_quoted(settings.ttrpc_socket)}
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{settings.sandbox_image}"
@@ -113,11 +130,11 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
       runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni_directory()}"
-    conf_dir = "{root}/cni"
+    conf_dir = {_quoted(root / "cni")}
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "{root}/certs.d"
+    config_path = {_quoted(root / "certs.d")}
 [plugins."io.containerd.internal.v1.opt"]
-  path = "{root}/opt"
+  path = {_quoted(root / "opt")}
 """
 
 
@@ -221,7 +238,7 @@ async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> 
             await asyncio.sleep(0.02)
             continue
         writer.close()
-        for path in (settings.socket, settings.root / "containerd.sock.ttrpc"):
+        for path in (settings.socket, settings.ttrpc_socket):
             path.chmod(0o600)
         return
 

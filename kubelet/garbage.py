@@ -15,7 +15,7 @@ from kubelet.runtime import Container, Image, Runtime, RuntimeFailure
 from kubelet.settings import Settings
 
 log = logging.getLogger(__name__)
-_YOUNG = 120.0
+_MIN_AGE_SECONDS = 120.0
 """Seconds an unused image is kept at least."""
 
 
@@ -89,7 +89,7 @@ class Images:
     async def remove(self, wanted: int) -> int:
         """Remove unused images until `wanted` bytes are freed. Returns the bytes freed. Raises RuntimeFailure."""
         now, freed = time.now(), 0
-        images = [i for i in await self._unused() if now - self._first_seen[i.id] >= _YOUNG]
+        images = [i for i in await self._unused() if now - self._first_seen[i.id] >= _MIN_AGE_SECONDS]
         for image in sorted(images, key=lambda i: self._used.get(i.id, self._first_seen[i.id])):
             if freed >= wanted:
                 break

@@ -86,7 +86,7 @@ class RealHandlers:
             async with asyncio.timeout(seconds):
                 _, writer = await asyncio.open_connection(host, port)
         except (OSError, TimeoutError) as error:
-            return ProbeResult(False, f"dial tcp {host}:{port}: {_go_error(error)}")
+            return ProbeResult(False, failures.message(error, host, failures.address(host, port)))
         writer.close()
         return ProbeResult(True)
 
@@ -94,9 +94,9 @@ class RealHandlers:
         scheme = (handler.get("scheme") or "HTTP").lower()
         host, port = handler.get("host") or target.address, _port(handler["port"], target)
         path = _path(handler.get("path") or "/")
-        shown = f"[{host}]" if ":" in host else host
-        url = f"{scheme}://{shown}:{port}{path}"
-        headers = {"Host": f"{shown}:{port}", "User-Agent": _AGENT, "Accept": "*/*", "Connection": "close"}
+        address = failures.address(host, port)
+        url = f"{scheme}://{address}{path}"
+        headers = {"Host": address, "User-Agent": _AGENT, "Accept": "*/*", "Connection": "close"}
         headers |= {h["name"]: h["value"] for h in handler.get("httpHeaders") or ()}
         try:
             async with asyncio.timeout(seconds):
@@ -104,7 +104,7 @@ class RealHandlers:
         except TimeoutError:
             return ProbeResult(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)')
         except OSError as error:
-            return ProbeResult(False, f'Get "{url}": dial tcp {shown}:{port}: {_go_error(error)}')
+            return ProbeResult(False, f'Get "{url}": {failures.message(error, host, address)}')
         except ValueError as error:
             return ProbeResult(False, f'Get "{url}": {error}')
 
@@ -209,12 +209,3 @@ def _port(port: int | str, target: Target) -> int:
     if isinstance(port, int):
         return port
     return target.ports.get(port) or (int(port) if port.isdigit() else 0)
-
-
-def _go_error(error: OSError) -> str:
-    """The message Go's net package has for the error."""
-    if isinstance(error, TimeoutError):
-        return "i/o timeout"
-    if isinstance(error, ConnectionRefusedError):
-        return "connect: connection refused"
-    return f"connect: {(error.strerror or str(error)).lower()}"

@@ -9,9 +9,9 @@ from kapi.client.client import Client
 from kapi.objects import time
 from kapi.objects.meta import Object, deleting
 from kubelet import pods, resizing, runtime, status
-from kubelet.admit import admit
+from kubelet.admit import NODE_AFFINITY, admit
 from kubelet.node import Node
-from kubelet.observed_state import Rejection
+from kubelet.observed_state import Failure, Rejection
 from kubelet.operations import Dependencies
 from kubelet.pleg import Pleg
 from kubelet.pod_setup import NodeInfo
@@ -40,6 +40,8 @@ class Kubelet:
         self._group: asyncio.TaskGroup | None = None
         self._waiting: list[Worker] = []
         self._successors: dict[str, Object] = {}
+        self._doubtful: dict[str, Object] = {}
+        """Pods that the node's labels as last seen do not fit, while the API is asked for them."""
 
     def facts(self) -> status.Facts:
         return status.Facts(self._node_info.host_ips, self.node.status.version.name)
@@ -53,8 +55,10 @@ class Kubelet:
             if worker is not None:
                 worker.mirror = pod
                 worker.wake()
+        elif uid in self._doubtful:
+            self._doubtful[uid] = pod
         elif worker is None:
-            self._start_worker(pod)
+            self._admit(pod)
         elif worker.gone:
             self._successors[uid] = pod
         else:
@@ -62,7 +66,7 @@ class Kubelet:
             self._resize_candidates.add(uid)
         self._decide_resizes()
 
-    def _others(self, worker: Worker) -> list[Object]:
+    def _others(self, worker: Worker | None = None) -> list[Object]:
         """The other pods that hold resources of the node, with their allocated resources."""
         return [w.allocated_pod for w in self.workers.values() if w is not worker and not w.gone and not pods.terminal(w.pod)]
 
@@ -93,20 +97,40 @@ class Kubelet:
                 worker.mirror = None
         elif worker is not None:
             worker.on_deleted()
+        self._doubtful.pop(uid, None)
         self._decide_resizes()
 
-    def _start_worker(self, pod: Object, *, gone: bool = False) -> None:
+    def _admit(self, pod: Object) -> None:
+        """Start the worker of a new pod. Its scheduler may have seen labels of the node that have not come here yet."""
+        refused = self._refusal(pod)
+        if refused and refused.reason == NODE_AFFINITY and self._group is not None:
+            self._doubtful[pods.uid(pod)] = pod
+            self._group.create_task(self._admit_with_fresh_node(pods.uid(pod)))
+        else:
+            self._start_worker(pod, refused)
+
+    async def _admit_with_fresh_node(self, uid: str) -> None:
+        await self.node.refresh()
+        if pod := self._doubtful.pop(uid, None):
+            self._start_worker(pod, self._refusal(pod))
+
+    def _refusal(self, pod: Object) -> Failure | None:
+        """Why a new pod cannot run here; one that has run before is not asked again."""
+        if not _is_new(pod):
+            return None
+        return admit(pod, self._others(), self.node.attributes())
+
+    def _start_worker(self, pod: Object, refused: Failure | None = None, *, gone: bool = False) -> None:
         worker = Worker(pod, self.dependencies, self._client, self.facts, self.known)
         self.workers[worker.uid] = worker
         worker.mirror = self.mirrors.get(worker.uid)
         if gone:
             worker.gone = True
-        elif not deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):
-            if refused := admit(pod, self._others(worker), self.node.attributes()):
-                worker.warn(*refused)
-                worker.end(Rejection(refused.reason, f"Pod was rejected: {refused.message}"))
-            else:
-                self.dependencies.pod_setup.save_allocation(worker.uid, worker.allocated)
+        elif refused:
+            worker.warn(*refused)
+            worker.end(Rejection(refused.reason, f"Pod was rejected: {refused.message}"))
+        elif _is_new(pod):
+            self.dependencies.pod_setup.save_allocation(worker.uid, worker.allocated)
         self._update_qos_cgroups()
         if self._group is None:
             self._waiting.append(worker)
@@ -197,3 +221,8 @@ class Kubelet:
 def _orphan(uid: str, namespace: str, name: str) -> Object:
     meta = {"name": name, "namespace": namespace, "uid": uid}
     return {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"containers": []}, "status": {"startTime": time.stamp()}}
+
+
+def _is_new(pod: Object) -> bool:
+    """Whether the pod has yet to be admitted."""
+    return not deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses")

@@ -1,4 +1,7 @@
-"""The Node object: registration, status updates on changes and every five minutes, and the lease renewed every ten seconds."""
+"""The Node object: registration, status updates on changes and every five minutes, and the lease renewed every ten seconds.
+
+Its labels, taints and extended resources are the API's: the caller passes every state of the object to `observe`.
+"""
 
 import asyncio
 import logging
@@ -8,6 +11,7 @@ from typing import Any
 from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
+from kapi.client.informer import revision_of
 from kapi.client.leases import NodeLease
 from kapi.objects import conditions, errors, quantity, time
 from kapi.objects.meta import Object
@@ -99,7 +103,7 @@ class Node:
         self._shown: dict[str, str] = {}
         self.addresses = addresses
         self.node: Object | None = None
-        self.allocatable = allocatable(settings, facts)
+        self.allocatable, self._capacity = allocatable(settings, facts), capacity(settings, facts)
         self.name = settings.node_name
         self._lease = NodeLease(client, settings.node_name)
         self._reported = 0.0
@@ -110,7 +114,29 @@ class Node:
         pressures = sorted(type for type in self.status.troubles if type != "Ready")
         shown = {**labels(self._settings, self.facts), **(meta.get("labels") or {})}
         taints, sysctls = spec.get("taints") or (), self._settings.allowed_unsafe_sysctls
-        return NodeAttributes(self._settings.node_name, self.allocatable, shown, taints, pressures, sysctls)
+        offered = {**self.allocatable, **self._extended_resources()}
+        return NodeAttributes(self._settings.node_name, offered, shown, taints, pressures, sysctls)
+
+    def _extended_resources(self) -> dict[str, str]:
+        """Capacity that others have put into the Node's status; all of it is allocatable."""
+        known = ((self.node or {}).get("status") or {}).get("capacity") or {}
+        return {name: amount for name, amount in known.items() if name not in self._capacity}
+
+    def observe(self, node: Object) -> None:
+        """Take a state of the Node from the API, unless a newer one is known. A status that is not the kubelet's is written again."""
+        if self.node is None or revision_of(node) < revision_of(self.node):
+            return
+        self.node = node
+        status, extended = node.get("status") or {}, self._extended_resources()
+        if status.get("capacity") != {**self._capacity, **extended} or status.get("allocatable") != {**self.allocatable, **extended}:
+            self.status.changed.set()
+
+    async def refresh(self) -> None:
+        """Ask the API for the Node: whoever bound a pod may have seen a newer one. What is known stays when there is no answer."""
+        try:
+            self.observe(await self._client.get(NODES, self.name))
+        except (errors.StatusError, OSError) as error:
+            log.warning("The node could not be read", extra=self._about(error))
 
     async def register(self) -> None:
         """Create the Node, retrying until it succeeds. An existing one is kept and its labels updated."""
@@ -170,12 +196,11 @@ class Node:
 
     def _status(self, old: Object, now: float) -> Object:
         addresses = [{"type": "InternalIP", "address": ip} for ip in self.addresses]
-        version = self.status.version
-        facts = self.facts
+        version, facts, extended = self.status.version, self.facts, self._extended_resources()
         return {
             "addresses": [*addresses, {"type": "Hostname", "address": self._settings.node_name}],
-            "allocatable": self.allocatable,
-            "capacity": capacity(self._settings, facts),
+            "allocatable": {**self.allocatable, **extended},
+            "capacity": {**self._capacity, **extended},
             "conditions": [self._condition(type, old, now) for type in _CONDITIONS],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._settings.port}},
             "images": [_image(i) for i in sorted(self.status.images, key=lambda i: -i.size)[:MAX_IMAGES]],

@@ -4,6 +4,7 @@ A failure becomes an entry in SyncState (the waiting reason of a container, when
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from kapi import logs
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import RUNTIME_CLASSES
-from kubelet import plan, pods
+from kubelet import plan, pods, resizing, resources
 from kubelet.handlers import Handlers, Target
 from kubelet.observed_state import Backoff, Failure, NotStarted
 from kubelet.plan import Kill, Start, UpdateResources
@@ -213,6 +214,8 @@ class PodOperations:
         containers), set the pod's cgroup to its exact limits: a parent's limit below its child's would be refused by the kernel."""
         state, pod_setup = self._sync_state, self._dependencies.pod_setup
         try:
+            if why := await self._memory_in_use(pod, order):
+                raise OSError(why)
             pod_setup.update_pod_cgroup(pod, grow=bool(order.containers))
             for id, name in order.containers:
                 found = pods.find(pod, name)
@@ -222,3 +225,20 @@ class PodOperations:
             state.resize_error, state.resize_complete = "", not order.containers
         except (RuntimeFailure, OSError) as error:
             state.resize_error, state.resize_retry_at = str(error), time.now() + RETRY
+
+    async def _memory_in_use(self, pod: Object, order: UpdateResources) -> str:
+        """Why memory limits cannot be lowered: more than that is in use."""
+        pod_setup, known = self._dependencies.pod_setup, self._sync_state.actual_resources
+        pod_limit = resources.pod_limits(pod)["memory"]
+        pod_limit = pod_limit if 0 < pod_limit < (pod_setup.memory_limit(pod) or math.inf) else 0
+        lowered = {}
+        for id, name in order.containers:
+            found = pods.find(pod, name)
+            now, before = (pods.resources(spec, "limits", "memory") for spec in (found[1] if found else {}, {"resources": known.get(id)}))
+            if 0 < now < (before or math.inf):
+                lowered[id] = (name, now)
+        if not pod_limit and not lowered:
+            return ""
+        usages = [one for one in await self._dependencies.runtime.usages() if one.uid == pods.uid(pod)]
+        of_containers = [(*lowered[one.container], one.usage) for one in usages if one.container in lowered]
+        return resizing.memory_in_use(pod_limit, pod_setup.memory_used(pod, usages), of_containers)

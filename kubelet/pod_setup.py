@@ -57,6 +57,14 @@ class PodSetup:
     def update_pod_cgroup(self, pod: Object, *, grow: bool) -> None:
         """Set the pod's cgroup to its allocated resources; with `grow` limits are only raised. Raises OSError."""
 
+    def memory_limit(self, pod: Object) -> int:
+        """The limit of memory its cgroup has now, in bytes; 0: none. Raises OSError."""
+        return resources.pod_limits(pod)["memory"]
+
+    def memory_used(self, pod: Object, usages: Iterable[Usage]) -> int:
+        """Bytes of memory the pod uses, of which `usages` tells what its containers do. Raises OSError."""
+        return sum(one.usage for one in usages)
+
     def update_qos_cgroups(self, kept: Iterable[Object]) -> None:
         """Set the CPU weights of the QoS classes from the pods that hold resources. Raises OSError."""
 
@@ -183,10 +191,16 @@ class RealPodSetup(PodSetup):
         return resources.container(pod, spec, self._node_info.memory, unified=self._unified)
 
     def update_pod_cgroup(self, pod: Object, *, grow: bool) -> None:
-        group, limits = resources.parent(pod, self._settings.cgroup_root), resources.pod_limits(pod)
-        if limits["memory"] and cgroups.memory_used(group) >= limits["memory"]:
-            raise OSError(f"aborting attempt to set pod memory limit less than current memory usage for pod {pod['metadata']['name']}")
-        cgroups.make(group, limits, grow=grow)
+        cgroups.make(self._group(pod), resources.pod_limits(pod), grow=grow)
+
+    def _group(self, pod: Object) -> str:
+        return resources.parent(pod, self._settings.cgroup_root)
+
+    def memory_limit(self, pod: Object) -> int:
+        return cgroups.memory_limit(self._group(pod))
+
+    def memory_used(self, pod: Object, usages: Iterable[Usage]) -> int:
+        return cgroups.memory_used(self._group(pod))
 
     def update_qos_cgroups(self, kept: Iterable[Object]) -> None:
         """Weights: the sum of CPU requests for Burstable, the minimum for BestEffort. kubepods itself: allocatable CPU, and memory without

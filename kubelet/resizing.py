@@ -7,7 +7,7 @@ Example: the spec of a running pod is changed from cpu 1 to cpu 2. `requested` n
 still holds {"web": {"requests": {"cpu": "1"}}}, and `with_allocated` is the pod with cpu 1 until the node grants the resize.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
@@ -58,6 +58,18 @@ def resize_order(pod: Object, known: AllocatedResources) -> tuple[bool, int, boo
     wanted, had = pods.requests(pod), pods.requests(with_allocated(pod, known))
     more = any(wanted.get(name, 0) > had.get(name, 0) for name in ("cpu", "memory"))
     return more, -(pod["spec"].get("priority") or 0), pods.qos(pod) != pod_resources.GUARANTEED
+
+
+def memory_in_use(pod_limit: int, used: int, containers: Iterable[tuple[str, int, int]]) -> str:
+    """Why memory limits cannot be lowered, or "": bytes of the pod's limit (0: not lowered) and of its usage, and of each container
+    whose limit is lowered (name, limit, usage). The usage that stock tells of a container is the pod's."""
+    found = [f"attempting to set pod memory limit ({pod_limit}) below current usage ({used})"] if 0 < pod_limit <= used else []
+    found += [
+        f'attempting to set container "{name}" memory limit ({limit}) below current usage ({used})'
+        for name, limit, usage in containers
+        if limit <= usage
+    ]
+    return f"cannot decrease memory limits: {found[0] if len(found) == 1 else '[' + ', '.join(found) + ']'}" if found else ""
 
 
 def event_message(what: str, pod: Object, error: str = "") -> str:

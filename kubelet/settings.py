@@ -22,13 +22,13 @@ class Settings:
     node_name: types.NodeName = ""
     """Name of the node; empty: the host name. Of simulated nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
     kubeconfig: types.ExistingFile | None = None
-    """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
+    """File with the API server's address and the user's credentials (default: $KUBECONFIG, then ~/.kube/config)."""
     root_dir: types.RootDirectory = Path("/var/lib/kubelet")
     """Directory for pods' volumes and the like."""
     container_runtime_endpoint: types.Endpoint = "unix:///run/containerd/containerd.sock"
     """Socket of the CRI runtime."""
     pod_cidr: types.CIDR = ""
-    """Addresses of this node's pods, e.g. 10.244.0.0/24 (told to the API; the network is the runtime's)."""
+    """Addresses of this node's pods, e.g. 10.244.0.0/24 (written to the Node; the runtime configures the network)."""
     cluster_dns: types.Addresses = ()
     """Addresses of the cluster's DNS, comma separated."""
     cluster_domain: types.Domain = "cluster.local"

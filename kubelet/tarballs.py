@@ -54,7 +54,7 @@ class _Stream:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Its tar archive, whatever it is compressed with. Raises ImageError, also for what goes wrong within the block."""
+    """Its tar archive, decompressed. Raises ImageError, also for errors within the block."""
     try:
         with open(path, "rb") as file, _decompressed(path, file) as stream, tarfile.open(fileobj=cast(Any, stream), mode="r:") as tar:
             yield tar

@@ -1,6 +1,6 @@
 """Reads what Go knows of its structs out of an ELF executable: field order, pointers, `omitempty`, names of types.
 
-The published swagger says nothing of these, yet they decide what an object looks like when stock writes it back.
+The published swagger does not have them, yet they decide how stock encodes an object.
 Go keeps them for reflection in every binary (layout: internal/abi/type.go, Go 1.18 to 1.26); here they are read from
 kubectl, which carries all of k8s.io/api. Used by openapi.generate only.
 """

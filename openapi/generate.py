@@ -1,5 +1,5 @@
 """Makes types.json, the table of every v1.36 type, wire.json, their numbers in protobuf, resources.json, what is served, and
-published.json, what OpenAPI documents say beside it.
+published.json, what OpenAPI documents have in addition.
 
 `python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER] [--openapi FOLDER] [--protobuf FILE]`. Fields,
 lists and merge keys come from the swagger in the installed `kubernetes-validate` package; pointers, omitempty and order from the Go
@@ -34,7 +34,7 @@ SCALARS = {
 }
 STORED = ("v1", "v2", "v1beta1", "v1beta2", "v1alpha1", "v1alpha2", "v1alpha3")
 VALUES = {"metadata", "spec", "status", "lastTransitionTime"}
-"""Optional structs that are no pointers in Go, in the types kubectl does not carry."""
+"""Optional structs that are not pointers in Go, in the types kubectl does not carry."""
 POINTERS = {
     "JSONSchemaProps": "$ref default maximum minimum maxLength minLength maxItems minItems multipleOf maxProperties minProperties items not"
     " additionalProperties additionalItems externalDocs example x-kubernetes-preserve-unknown-fields x-kubernetes-list-type"

@@ -36,7 +36,7 @@ def resources() -> list[dict[str, Any]]:
 
 
 def published() -> dict[str, dict[str, Any]]:
-    """What OpenAPI documents say beside types.json, read each time: "types", definition -> field -> {"enum": …}, and "parameters"."""
+    """OpenAPI's additions to types.json, read each time: "types", definition -> field -> {"enum": …}, and "parameters"."""
     table: dict[str, dict[str, Any]] = orjson.loads((HERE / "published.json").read_bytes())
     return table
 

@@ -1,5 +1,6 @@
 """What many tests start from: a whole API server in this process, over a memory store, and a client of it without a socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -53,9 +54,12 @@ async def client(app: App) -> AsyncIterator[Client]:
 @pytest.fixture
 async def kept(server: Server, client: Client) -> AsyncIterator[Client]:
     """`client` of a server whose status controllers have gone round once."""
-    tasks = StatusControllers(server.app.rest, server.app.catalogue, server.health.parts).start()
+    tasks = StatusControllers(server.app.rest, server.app.catalogue, server.health.parts, server.app.aggregation).start()
     while any(map(server.health.parts.wrong, ("flow control kept", "API services kept", "identity kept"))):
         await turn()
     yield client
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(3):  # connections that were under way are closed
+        await turn()

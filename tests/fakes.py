@@ -69,7 +69,7 @@ class FakeStream:
             while cursor < len(self._api.log):
                 revision, where, kind, obj = self._api.log[cursor]
                 cursor += 1
-                if revision > self._at and where == self._where and self._wanted(obj):
+                if revision > self._at and where == self._where and where not in self._api.silent and self._wanted(obj):
                     yield orjson.dumps({"type": kind, "object": partial(obj) if self._partial else obj}) + b"\n"
             self._api.changed.clear()
             if not self.ended:
@@ -97,6 +97,8 @@ class FakeApi:
         """The answer to a SubjectAccessReview."""
         self.too_old = 0
         """Watches from before this revision are told that it is gone."""
+        self.silent: set[Resource] = set()
+        """Resources whose watches are told nothing."""
         self._streams: list[FakeStream] = []
         self.refuse: Callable[[str, Resource, Object], errors.StatusError | None] = lambda verb, where, obj: None
 

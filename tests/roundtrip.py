@@ -1,4 +1,4 @@
-"""Whether bodies in protobuf and in JSON are read as the same objects: `python -m tests.roundtrip FOLDER`.
+"""Whether bodies in protobuf and in JSON are read as the same objects, and written as the same bytes: `python -m tests.roundtrip FOLDER`.
 
 The folder holds GROUP.VERSION.KIND.json and .pb of the same object ("core" for the group without a name), as upstream's
 staging/src/k8s.io/api/testdata/HEAD does. Kinds that are not known here are counted, nothing more.
@@ -13,7 +13,7 @@ import orjson
 
 from kapi.objects.errors import BadRequest
 from kapi.objects.meta import Object
-from kapi.schema import builtin, decode
+from kapi.schema import builtin, decode, protobuf_encoding
 
 
 def name(api_version: str, kind: str) -> str:
@@ -52,14 +52,26 @@ def differences(packed: Any, plain: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {str(packed)[:200]} in protobuf, {str(plain)[:200]} in JSON"
 
 
+def unlike(folder: Path) -> Iterator[str]:
+    """What is not written in protobuf as it came: read from protobuf, or from JSON."""
+    for what, packed, plain in objects(folder):
+        wanted = (folder / f"{what}.pb").read_bytes()
+        for form, obj in (("protobuf", packed), ("JSON", plain)):
+            if isinstance(obj, dict) and (written := protobuf_encoding.whole(obj)) != wanted:
+                at = next(index for index in range(len(wanted) + 1) if written[:index] != wanted[:index])
+                yield f"{what} read from {form}: {len(written)} bytes instead of {len(wanted)}, the first that differs is {at - 1}"
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
     found = [*objects(folder)]
     wrong = [(what, packed, plain) for what, packed, plain in found if packed != plain or isinstance(plain, str)]
     for what, packed, plain in wrong:
         print(what, *differences(packed, plain), sep="\n  ")
-    print(f"{len(found)} of {len([*folder.glob('*.json')])} kinds are known, {len(wrong)} differ")
-    return bool(wrong)
+    others = [*unlike(folder)]
+    print(*others, sep="\n")
+    print(f"{len(found)} of {len([*folder.glob('*.json')])} kinds are known, {len(wrong)} differ, {len(others)} are written otherwise")
+    return bool(wrong or others)
 
 
 if __name__ == "__main__":

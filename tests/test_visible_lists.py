@@ -77,7 +77,7 @@ def served() -> set[tuple[str, str]]:
 
 def test_every_verb_of_every_kind_has_a_handler_and_every_handler_a_kind() -> None:
     assert served() - set(HANDLERS) == set()
-    assert {subresource for subresource, _ in HANDLERS} == {subresource for subresource, _ in served()}
+    assert set(HANDLERS) - served() == {("proxy", "")}, "of methods without a verb, only OPTIONS through a proxy has an answer"
 
 
 def test_every_command_is_listed_once() -> None:

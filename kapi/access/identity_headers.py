@@ -4,9 +4,14 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+from kapi.objects.user import User
+
 Headers = Iterable[tuple[bytes, bytes]]
 """Headers as in an ASGI scope: lower-case names, in the order received."""
 _BROKEN = re.compile("%(?![0-9a-fA-F]{2})")
+_TOKEN = re.compile(rb"[^0-9A-Za-z!#$&'*+.^_`|~-]")
+"""What the name of a header may not hold, and "%", which escapes it."""
+_CONTROL = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f]")
 
 
 def headers_of(headers: Headers, prefix: bytes) -> list[tuple[str, str]]:
@@ -26,3 +31,15 @@ def extra_of(found: list[tuple[str, str]], prefix: str) -> dict[str, list[str]]:
 def _key(encoded: str) -> str:
     """The decoded key; one with an invalid escape is used as it is, as in stock."""
     return encoded if _BROKEN.search(encoded) else unquote(encoded)
+
+
+def told(user: User) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers by which this server, as an authenticating proxy, tells another one who asks. Raises ValueError with net/http's text."""
+    said = [("X-Remote-User", user.name), ("X-Remote-Uid", user.uid), *(("X-Remote-Group", group) for group in user.groups)]
+    for key, values in user.extra.items():
+        name = "X-Remote-Extra-" + _TOKEN.sub(lambda found: b"%%%02X" % found[0][0], key.encode()).decode()
+        said += [(name, value) for value in values]
+    for name, value in said:
+        if _CONTROL.search(value):
+            raise ValueError(f'net/http: invalid header field value for "{name}"')
+    return tuple((name.lower().encode(), value.encode("utf-8", "replace")) for name, value in said if value or name != "X-Remote-Uid")

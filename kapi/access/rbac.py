@@ -12,7 +12,7 @@ from kapi.access.rules import CompiledRule, Rule
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
-from kapi.objects.user import Attributes, Decision, User
+from kapi.objects.user import CONTROLLERS, Attributes, Decision, User
 from kapi.storage.store import Entry, Store
 
 GROUP = "rbac.authorization.k8s.io"
@@ -20,9 +20,8 @@ _ROOT = f"/{GROUP}/"
 CLUSTER_ROLES, ROLES = f"{_ROOT}clusterroles/", f"{_ROOT}roles/"
 CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS = f"{_ROOT}clusterrolebindings/", f"{_ROOT}rolebindings/"
 _COLLECTIONS = (CLUSTER_ROLES, ROLES, CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS)
-MANAGER, CONTROLLER = "system:kube-controller-manager", "system:controller:"
-"""One process runs all controllers, so its user has the permissions of all controllers' accounts. (It may request tokens of any account
-anyway. A controller manager that uses an account per controller, as stock's can, needs only its own role.)"""
+CONTROLLER = "system:controller:"
+"""What the names of the controllers' own roles begin with."""
 
 
 class Binding(NamedTuple):
@@ -131,7 +130,7 @@ class RBAC:
         granted = UserRules()
         subjects = (f"User:{user.name}", *(f"Group:{group}" for group in user.groups))
         held = [b for subject in subjects for b in self._bindings.get(subject, ())]
-        if user.name == MANAGER:
+        if CONTROLLERS in user.groups:
             held += [b for bindings in self._bindings.values() for b in bindings if b.role[1].startswith(CONTROLLER)]
         found = sorted(held, key=lambda b: b.order, reverse=True)
         for binding in reversed({b.order[0]: b for b in found}.values()):

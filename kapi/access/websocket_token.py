@@ -1,4 +1,4 @@
-"""A bearer token among the subprotocols of a WebSocket: browsers let a page say nothing else of itself.
+"""A bearer token among the subprotocols of a WebSocket: browsers let a page set no other header.
 
 `Sec-WebSocket-Protocol: v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.TOKEN`
 """

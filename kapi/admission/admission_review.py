@@ -6,6 +6,7 @@
 import base64
 import binascii
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,21 +19,17 @@ from kapi.objects.meta import Object
 from kapi.objects.patch import go_kind
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource, split_api_version
-from kapi.registry import scale
+from kapi.registry import conversion, reviews, scale
 from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import GroupVersionKind, subresource_kind
+from kapi.registry.conversion_review import ConversionFailed
 from kapi.registry.kind import Kind
-from kapi.schema import builtin, decode, syntax
+from kapi.registry.reviews import InvalidResponse
+from kapi.schema import builtin, decode
 
 VERSIONS = ("v1", "v1beta1")
 JSON_PATCH = "JSONPatch"
-_SYNTAX_ERROR_BYTES = 4096
-"""Bytes of invalid JSON that are searched for the syntax error, at a microsecond each."""
 GROUP = "admission.k8s.io"
-
-
-class InvalidResponse(Exception):
-    """The response is not a valid AdmissionReview; the text says why."""
 
 
 def group_version_kind(kind: Kind, subresource: str) -> GroupVersionKind:
@@ -42,24 +39,69 @@ def group_version_kind(kind: Kind, subresource: str) -> GroupVersionKind:
 
 
 class VersionedAttributes:
-    """Converts the objects of a request to another served version, and patched ones back."""
+    """Converts the objects of a request to another served version, and patched ones back.
+
+    Where a webhook converts, that takes two more steps: `of` asks it for what is there, `settle` for what was replaced.
+    """
 
     def __init__(self, attrs: AdmissionAttributes, kind: Kind) -> None:
         self.attrs, self.kind = attrs, kind
         self.gvk = group_version_kind(kind, attrs.subresource)
         self.scaled = attrs.subresource == "scale"
+        self._converts = kind is not attrs.kind and kind.strategy.converter is not None and not self.scaled
+        self._converted: dict[int, Object] = {}
+        """What a webhook made of the new and the old object, by their ids."""
+        self._replaced = False
+
+    @classmethod
+    async def of(cls, attrs: AdmissionAttributes, kind: Kind) -> "VersionedAttributes":
+        """Raises InternalError."""
+        out = cls(attrs, kind)
+        await out.prepare()
+        return out
+
+    async def prepare(self) -> None:
+        """Have the objects converted as they are now. Raises InternalError."""
+        given = [obj for obj in (self.attrs.new, self.attrs.old) if obj is not None] if self._converts else []
+        self._converted = {id(obj): await self._to(self.kind, self.attrs.kind, obj) for obj in given}
+
+    async def settle(self) -> None:
+        """Have a patched object converted back, if it was replaced. Raises InternalError."""
+        if self._converts and self._replaced:
+            self._replaced = False
+            assert self.attrs.new is not None
+            self._set(await self._to(self.attrs.kind, self.kind, self._converted[id(self.attrs.new)]))
+
+    async def _to(self, target: Kind, source: Kind, obj: Object) -> Object:
+        try:
+            return await conversion.to(target, source, obj, self.attrs)
+        except ConversionFailed as why:
+            raise errors.internal(why.message) from None
+
+    def _set(self, obj: Object) -> None:
+        """Make this the request's new object."""
+        assert self.attrs.new is not None
+        if obj.get("metadata") is None:
+            obj["metadata"] = {}
+        self.attrs.new.clear()
+        self.attrs.new.update(obj)
 
     def convert(self, obj: Object | None) -> Object | None:
         """The object in the webhook's version, with kind and apiVersion."""
         if obj is None:
             return None
         if self.scaled:
-            return scale.of(obj)
-        group, version, name = self.gvk
-        if self.kind is not self.attrs.kind:
+            return scale.of(obj, self.attrs.kind.strategy.scale)
+        if self._converts:
+            obj = self._converted[id(obj)]
+        elif self.kind is not self.attrs.kind:
             stored = self.attrs.kind.strategy.to_storage(obj, self.attrs.kind.resource.api_version)
             obj = self.kind.strategy.from_storage(stored, self.kind.resource.api_version)
-        return {**obj, "kind": name, "apiVersion": f"{group}/{version}" if group else version}
+        return {**obj, **self._header()}
+
+    def _header(self) -> Object:
+        group, version, name = self.gvk
+        return {"kind": name, "apiVersion": f"{group}/{version}" if group else version}
 
     def replace(self, patched: Any) -> None:
         """Replace the request's new object by a patched one. Raises DecodeError, and StatusError for an object of another kind."""
@@ -71,17 +113,16 @@ class VersionedAttributes:
         obj: Object = decode.read(patched, self.kind.schema if plain else builtin.schema(builtin.named(*self.gvk)))[0]
         if plain:
             self.kind.strategy.default(obj)
+        if self._converts:
+            self._converted[id(current)], self._replaced = {"metadata": {}, **obj, **self._header()}, True
+            return
         if self.scaled:
-            obj = scale.put(current, obj)
+            obj = scale.put(current, obj, attrs.kind.strategy.scale)
         elif self.kind is not attrs.kind:
             stored = self.kind.strategy.to_storage(obj, self.kind.resource.api_version)
             own = attrs.kind.resource
             obj = {**attrs.kind.strategy.from_storage(stored, own.api_version), "kind": own.kind, "apiVersion": own.api_version}
-        if obj.get("metadata") is None:
-            obj["metadata"] = {}
-        current.clear()
-        current.update(obj)
-
+        self._set(obj)
 
     def _check_kind(self, patched: Object) -> None:
         """Raises StatusError when the patch changed kind or apiVersion."""
@@ -146,20 +187,6 @@ def _options(attrs: AdmissionAttributes) -> Object | None:
 
 # the response ---------------------------------------------------------------------------------------------------------------------------
 
-_STATUS_TEXTS = {
-    400: "the server rejected our request for an unknown reason",
-    401: "the server has asked for the client to provide credentials",
-    404: "the server could not find the requested resource",
-    405: "the server does not allow this method on the requested resource",
-    409: "the server reported a conflict",
-    422: "the server rejected our request due to an error in our request",
-    429: "the server has received too many requests and has asked us to try again later",
-    503: "the server is currently unable to handle the request",
-    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
-}
-"""client-go's texts for a status code without a Status body."""
-
-
 @dataclass(frozen=True, slots=True)
 class AdmissionResponse:
     """The verified response of a webhook. `patch` is the decoded JSON patch, b'' for none."""
@@ -172,37 +199,9 @@ class AdmissionResponse:
     annotations: dict[str, str] = field(default_factory=dict)
 
 
-def parse_json(raw: bytes) -> Any:
-    """Parse JSON that a webhook sent. Raises InvalidResponse when it has too many values, JSONDecodeError."""
-    if sum(map(raw.count, b"[{,")) > limits.WEBHOOK_ANSWER_VALUES:  # a quick look: values of 3 bytes take 64 once parsed
-        raise InvalidResponse(f"JSON of more than {limits.WEBHOOK_ANSWER_VALUES} values")
-    return orjson.loads(raw)
-
-
-def _excerpt(raw: bytes) -> str:
-    """The start of a response body, as much as a message may hold."""
-    return raw[: limits.PEER_TEXT_BYTES].decode(errors="replace")
-
-
-def decode_review(status: int, raw: bytes) -> Object:
+def decode_review(status: int, headers: Mapping[str, str], raw: bytes) -> Object:
     """The AdmissionReview of an HTTP response. Raises InvalidResponse with client-go's texts."""
-    try:
-        review = parse_json(raw)
-    except orjson.JSONDecodeError:
-        review = None
-    if status >= 300 or status < 200:
-        if isinstance(review, dict) and review.get("kind") == "Status" and review.get("message"):
-            raise InvalidResponse(str(review["message"])[: limits.PEER_TEXT_BYTES])
-        raise InvalidResponse(_status_text(status, _excerpt(raw).strip()))
-    if not isinstance(review, dict):
-        why = syntax.error(raw[:_SYNTAX_ERROR_BYTES]) if review is None else "json: cannot unmarshal into Go value of type struct"
-        raise InvalidResponse(f"couldn't get version/kind; json parse error: {why}")
-    for name in ("apiVersion", "kind"):
-        if not isinstance(review.get(name), str | None):
-            why = f"json: cannot unmarshal {go_kind(review[name])} into Go struct field .{name} of type string"
-            raise InvalidResponse(f"couldn't get version/kind; json parse error: {why}")
-    if not review.get("kind"):
-        raise InvalidResponse(f"Object 'Kind' is missing in '{_excerpt(raw)}'")
+    review = reviews.decode(status, headers, raw)
     if isinstance(review.get("response"), dict):
         _check_types(review["response"])
     return review
@@ -225,16 +224,6 @@ def _check_types(response: Object) -> None:
             value = obj.get(name)
             if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
                 raise InvalidResponse(f"json: cannot unmarshal {go_kind(value)} into Go struct field {where}.{name} of type {go}")
-
-
-def _status_text(status: int, text: str) -> str:
-    if status == 403:
-        return text
-    if status in _STATUS_TEXTS:
-        return _STATUS_TEXTS[status]
-    if status >= 500:
-        return f"an error on the server ({go_quote(text or 'unknown')}) has prevented the request from succeeding"
-    return f"the server responded with the status code {status} but did not return more details"
 
 
 def verify_response(review: Object, uid: str, version: str, *, mutating: bool) -> AdmissionResponse:

@@ -157,6 +157,9 @@ class Chain:
     async def validate(self, attrs: AdmissionAttributes) -> None:
         await _run(self._handlers(attrs).validating, attrs)
 
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        return any(plugin.waits(attrs) for plugin in self.plugins)
+
 
 async def _run(phase: Phase, attrs: AdmissionAttributes) -> None:
     """One plugin after the other."""

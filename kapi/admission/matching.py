@@ -102,6 +102,10 @@ class Criteria:
             raise absent
         return kind
 
+    def affects(self, attrs: AdmissionAttributes, catalogue: Catalogue) -> bool:
+        """Whether such requests match by their kind and operation, whatever their objects are."""
+        return self._always or self._matched_kind(self._rules, attrs, catalogue) is not None
+
     def _matched_kind(self, rules: list[Object], attrs: AdmissionAttributes, catalogue: Catalogue) -> Kind | None:
         """The kind a rule matches: the request's own, else an equivalent one."""
         if any(rule_matches(rule, attrs, attrs.kind.resource) for rule in rules):

@@ -40,7 +40,9 @@ class MutatingAdmissionPolicy(Policies):
             key = "/".join(invocation.key)
             if attrs.is_reinvoke and key not in context.reinvoke:
                 continue
+            await invocation.versioned.prepare()
             if await attrs.run(self._apply_policy, invocation, attrs, failures, long=invocation.policy.long, rules=True):
+                await invocation.versioned.settle()
                 context.require_reinvocation()
                 attrs.should_reinvoke = True
             if invocation.policy.spec.get("reinvocationPolicy") == "IfNeeded":

@@ -4,7 +4,7 @@ A plugin overrides `handles`, and `mutate`, `check` or `validate`. `mutate` and 
 nothing to await.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from kapi.objects import errors
@@ -49,6 +49,10 @@ class Plugin:
     def validate(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
         """Check the request after the kind's own validation; changes nothing. Raises StatusError."""
         return None
+
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        """Whether it may wait for a webhook or an expression; before the objects of the request are known."""
+        return False
 
 
 class Reader:
@@ -99,6 +103,10 @@ class Reader:
             return objects
 
         return now
+
+    def entries(self, resource: Resource, namespace: str) -> Sequence[Entry]:
+        """The stored entries in a namespace; for those that are many and looked at in turns."""
+        return self.store.list(self.prefix(resource, namespace)).entries
 
     def list(self, resource: Resource, namespace: str = "") -> list[Object]:
         """All objects of the resource (in a namespace); callers must not change them. Short lists are kept until one of them changes."""

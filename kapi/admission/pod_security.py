@@ -1,13 +1,16 @@
 """PodSecurity: labels of a namespace set the Pod Security Standard its pods must meet (enforce) or are checked against (warn, audit)."""
 
-from kapi.admission import pod_security_checks as checks
-from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, forbidden, is_pod
+import asyncio
+from collections.abc import Awaitable
+
+from kapi import limits
+from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, display_name, forbidden, is_pod
+from kapi.admission.pod_security_levels import LABEL, LevelVersion, policy
+from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 from kapi.registry.admission import AdmissionAttributes
 
-LABEL = "pod-security.kubernetes.io/"
-LEVELS = {"baseline": checks.BASELINE, "restricted": checks.RESTRICTED}
 _TEMPLATES = {
     ("", "podtemplates"): ("template",),
     ("", "replicationcontrollers"): ("spec", "template"),
@@ -19,17 +22,8 @@ _TEMPLATES = {
     ("batch", "cronjobs"): ("spec", "jobTemplate", "spec", "template"),
 }
 
-
-def policy(labels: dict[str, str], mode: str) -> tuple[str, str]:
-    """('restricted', 'latest'): the level and version a namespace's labels set for a mode."""
-    level = labels.get(LABEL + mode, "privileged")
-    return level, labels.get(f"{LABEL}{mode}-version", "latest")
-
-
-def violations(level: str, meta: Object, spec: Object) -> str:
-    """'privileged (container "c" must not …), …', or '' when the pod meets the level."""
-    found = [finding for check in LEVELS.get(level, ()) if (finding := check(meta, spec))]
-    return ", ".join(f"{reason} ({detail})" for reason, detail in found)
+_IN_A_TURN = 50
+"""Pods that are checked in one turn of the event loop."""
 
 
 class PodSecurity(ReadingPlugin):
@@ -40,28 +34,27 @@ class PodSecurity(ReadingPlugin):
             return False
         return is_pod(resource) or resource.plural == "namespaces" or (resource.group, resource.plural) in _TEMPLATES
 
-    def validate(self, attrs: AdmissionAttributes) -> None:
+    def validate(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
         resource = attrs.kind.resource
         if resource.plural == "namespaces":
-            self._namespace(attrs)
-            return
+            return self._namespace(attrs)
         namespace = self.reader.get(NAMESPACES, "", attrs.namespace)
         labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
         if not any(key.startswith(LABEL) for key in labels):
-            return
+            return None
         if is_pod(resource):
             self._pod(attrs, labels)
         else:
             self._template(attrs, labels, _TEMPLATES[resource.group, resource.plural])
+        return None
 
     def _pod(self, attrs: AdmissionAttributes, labels: dict[str, str]) -> None:
         pod = attrs.new or {}
         if attrs.operation == UPDATE and not _changed(attrs.old or {}, pod):
             return
-        level, version = policy(labels, "enforce")
-        wrong = violations(level, pod["metadata"], pod["spec"])
-        if wrong:
-            raise forbidden(attrs, f'violates PodSecurity "{level}:{version}": {wrong}')
+        enforced = policy(labels)[0].enforce
+        if wrong := enforced.violations(pod["metadata"], pod["spec"]):
+            raise forbidden(attrs, f'violates PodSecurity "{enforced}": {wrong}')
         self._warn_and_audit(attrs, labels, pod["metadata"], pod["spec"])
 
     def _template(self, attrs: AdmissionAttributes, labels: dict[str, str], path: tuple[str, ...]) -> None:
@@ -73,32 +66,40 @@ class PodSecurity(ReadingPlugin):
             self._warn_and_audit(attrs, labels, template.get("metadata") or {}, template["spec"])
 
     def _warn_and_audit(self, attrs: AdmissionAttributes, labels: dict[str, str], meta: Object, spec: Object) -> None:
-        for mode in ("audit", "warn"):
-            level, version = policy(labels, mode)
-            wrong = violations(level, meta, spec)
-            text = f'would violate PodSecurity "{level}:{version}": {wrong}'
-            if wrong and mode == "warn":
-                attrs.warnings.append(text)
-            elif wrong:
-                attrs.annotations[f"{LABEL}audit-violations"] = text
+        chosen, _ = policy(labels)
+        if wrong := chosen.audit.violations(meta, spec):
+            attrs.annotations[f"{LABEL}audit-violations"] = f'would violate PodSecurity "{chosen.audit}": {wrong}'
+        if wrong := chosen.warn.violations(meta, spec):
+            attrs.warnings.append(f'would violate PodSecurity "{chosen.warn}": {wrong}')
 
-    def _namespace(self, attrs: AdmissionAttributes) -> None:
-        """A stricter enforce level causes warnings about existing pods."""
-        if attrs.operation != UPDATE or attrs.subresource:
-            return
-        new, old = (((o or {}).get("metadata") or {}).get("labels") or {} for o in (attrs.new, attrs.old))
-        level, version = policy(new, "enforce")
-        if level not in LEVELS or policy(old, "enforce") == (level, version):
-            return
+    def _namespace(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
+        """Labels must be readable when they are set; a stricter enforce level causes warnings about existing pods."""
+        if attrs.subresource:
+            return None
+        labels, old_labels = (((o or {}).get("metadata") or {}).get("labels") or {} for o in (attrs.new, attrs.old))
+        (new, wrong), (old, wrong_before) = policy(labels), policy(old_labels)
+        if wrong and wrong != wrong_before:
+            raise errors.invalid("Namespace", "", display_name(attrs), wrong)
+        if attrs.operation != UPDATE or not new.enforce.needs_look(old.enforce):
+            return None
+        return self._warn_of_pods(attrs, new.enforce)
+
+    async def _warn_of_pods(self, attrs: AdmissionAttributes, level: LevelVersion) -> None:
         found: dict[str, list[str]] = {}
-        for pod in self.reader.list(PODS, attrs.name):
-            wrong = [reason for check in LEVELS[level] if (finding := check(pod["metadata"], pod["spec"])) for reason in finding[:1]]
-            if wrong:
+        pods = self.reader.entries(PODS, attrs.name)
+        for i, entry in enumerate(pods[: limits.PODS_CHECKED]):
+            if i % _IN_A_TURN == _IN_A_TURN - 1:
+                await asyncio.sleep(0)
+            pod = entry.obj
+            if wrong := [reason for reason, _ in level.findings(pod["metadata"], pod["spec"])]:
                 found.setdefault(", ".join(wrong), []).append(pod["metadata"]["name"])
+        if len(pods) > limits.PODS_CHECKED:
+            which = f"the first {limits.PODS_CHECKED} of {len(pods)} existing pods"
+            attrs.warnings.append(f"new PodSecurity enforce level only checked against {which}")
         if found:
-            head = f'existing pods in namespace "{attrs.name}" violate the new PodSecurity enforce level "{level}:{version}"'
+            head = f'existing pods in namespace "{attrs.name}" violate the new PodSecurity enforce level "{level}"'
             attrs.warnings.append(head)
-            attrs.warnings += sorted(f"{_pod_count(pods)}: {wrong}" for wrong, pods in found.items())
+            attrs.warnings += sorted(f"{_pod_count(names)}: {wrong}" for wrong, names in found.items())
 
 
 def _pod_count(pods: list[str]) -> str:

@@ -1,13 +1,15 @@
 """The Pod Security Standards: each check names what of a pod spec is not allowed, in stock's words.
 
-A check returns (reason, detail), or None when the pod passes. `BASELINE` and `RESTRICTED` are the checks of the levels;
-restricted includes baseline. Source: "Pod Security Standards" (kubernetes.io), latest versions of the checks.
+A check returns (reason, detail), or None when the pod passes. Which checks a level has in which version of the standards stands in
+kapi.admission.pod_security_levels. Source: "Pod Security Standards" (kubernetes.io) and the texts of k8s.io/pod-security-admission (v1.36).
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 
 Finding = tuple[str, str]
 Check = Callable[[Object, Object], Finding | None]
@@ -18,16 +20,12 @@ _CAPABILITIES = frozenset(
         "SETPCAP", "SETUID", "SYS_CHROOT",
     }
 )  # fmt: skip
-_SYSCTLS = frozenset(
-    {
-        "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.tcp_syncookies",
-        "net.ipv4.ping_group_range", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout",
-        "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
-    }
-)  # fmt: skip
-_SELINUX_TYPES = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
 _VOLUMES = frozenset({"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret", "image"})
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+_ALLOWED_PROFILE = re.compile(r"\Z|runtime/default\Z|localhost/")
+_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
+_SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
+_ALLOWED_SECCOMP = re.compile(r"runtime/default\Z|docker/default\Z|localhost/")
 
 
 def containers(spec: Object) -> Iterator[Object]:
@@ -104,7 +102,6 @@ def host_probes(meta: Object, spec: Object) -> Finding | None:
         lifecycle = container.get("lifecycle") or {}
         actions += [lifecycle.get(hook) or {} for hook in ("postStart", "preStop")]
         found = {a[kind]["host"] for a in actions for kind in ("httpGet", "tcpSocket") if (a.get(kind) or {}).get("host")}
-        found -= {"127.0.0.1", "::1"}
         if found:
             bad.append(container.get("name", ""))
             hosts |= found
@@ -115,35 +112,39 @@ def host_probes(meta: Object, spec: Object) -> Finding | None:
 
 
 def app_armor(meta: Object, spec: Object) -> Finding | None:
-    annotations = meta.get("annotations") or {}
-    bad = [f'{k}="{v}"' for k, v in sorted(annotations.items()) if k.startswith(_APPARMOR) and not _allowed_profile(v)]
-    if bad:
-        return "forbidden AppArmor profile" + ("s" if len(bad) != 1 else ""), ", ".join(bad)
-    wrong = [label for label, holder in _holders(spec) if (_context(holder).get("appArmorProfile") or {}).get("type") == "Unconfined"]
-    if not wrong:
+    """Fields and annotations, which are told together."""
+    types = {label: (_context(holder).get("appArmorProfile") or {}).get("type") for label, holder in _holders(spec)}
+    bad = [label for label, type_ in types.items() if type_ not in (None, "RuntimeDefault", "Localhost")]
+    annotations = _forbidden(meta, lambda key: key.startswith(_APPARMOR), _ALLOWED_PROFILE)
+    setters = [_both(bad)] if bad else []
+    setters += [f"annotation{'s' if len(annotations) != 1 else ''}"] if annotations else []
+    if not setters:
         return None
-    return "forbidden AppArmor profile", f'{_both(wrong)} must not set AppArmor profile type to "Unconfined"'
+    values = [*sorted({str(types[label]) for label in bad}), *annotations]
+    reason = "forbidden AppArmor profile" + ("s" if len(values) != 1 else "")
+    return reason, f"{' and '.join(setters)} must not set AppArmor profile type to {_quoted(values)}"
 
 
-def _allowed_profile(profile: str) -> bool:
-    return not profile or profile == "runtime/default" or profile.startswith("localhost/")
+def se_linux(*types: str) -> Check:
+    """The check that allows these types, or none."""
 
+    def check(meta: Object, spec: Object) -> Finding | None:
+        wrong_types, fields, holders = set(), set(), []
+        for label, holder in _holders(spec):
+            options = _context(holder).get("seLinuxOptions") or {}
+            wrong = [f for f in ("user", "role") if options.get(f)]
+            bad_type = options.get("type", "") not in ("", *types)
+            if wrong or bad_type:
+                holders.append(label)
+                fields |= set(wrong)
+                wrong_types |= {options["type"]} if bad_type else set()
+        if not holders:
+            return None
+        parts = [f"type{'s' if len(wrong_types) != 1 else ''} {_quoted(sorted(wrong_types))}"] if wrong_types else []
+        parts += [f"{field} may not be set" for field in ("user", "role") if field in fields]
+        return "seLinuxOptions", f"{_both(holders)} set forbidden securityContext.seLinuxOptions: {'; '.join(parts)}"
 
-def se_linux(meta: Object, spec: Object) -> Finding | None:
-    types, fields, holders = set(), set(), []
-    for label, holder in _holders(spec):
-        options = _context(holder).get("seLinuxOptions") or {}
-        wrong = [f for f in ("user", "role") if options.get(f)]
-        bad_type = options.get("type", "") not in _SELINUX_TYPES
-        if wrong or bad_type:
-            holders.append(label)
-            fields |= set(wrong)
-            types |= {options["type"]} if bad_type else set()
-    if not holders:
-        return None
-    parts = [f"type{'s' if len(types) != 1 else ''} {_quoted(sorted(types))}"] if types else []
-    parts += [f"{field} may not be set" for field in ("user", "role") if field in fields]
-    return "seLinuxOptions", f"{_both(holders)} set forbidden securityContext.seLinuxOptions: {'; '.join(parts)}"
+    return check
 
 
 def _holders(spec: Object) -> Iterator[tuple[str, Object]]:
@@ -172,9 +173,27 @@ def seccomp_baseline(meta: Object, spec: Object) -> Finding | None:
     return "seccompProfile", f'{_both(bad)} must not set securityContext.seccompProfile.type to "Unconfined"'
 
 
-def sysctls(meta: Object, spec: Object) -> Finding | None:
-    bad = [s.get("name", "") for s in _context(spec).get("sysctls") or () if s.get("name") not in _SYSCTLS]
-    return ("forbidden sysctls", ", ".join(bad)) if bad else None
+def seccomp_annotations(meta: Object, spec: Object) -> Finding | None:
+    """What there was before the fields."""
+    keys = {_SECCOMP_POD, *(_SECCOMP_CONTAINER + c.get("name", "") for c in containers(spec))}
+    bad = _forbidden(meta, keys.__contains__, _ALLOWED_SECCOMP)
+    return ("seccompProfile", f"forbidden annotation{'s' if len(bad) != 1 else ''} {', '.join(bad)}") if bad else None
+
+
+def _forbidden(meta: Object, concerned: Callable[[str], bool], allowed: re.Pattern[str]) -> list[str]:
+    """The annotations that set a profile which is not allowed, as key="value"."""
+    found = (meta.get("annotations") or {}).items()
+    return sorted(f"{key}={go_quote(value)}" for key, value in found if concerned(key) and not allowed.match(value))
+
+
+def sysctls(*safe: str) -> Check:
+    """The check that allows these."""
+
+    def check(meta: Object, spec: Object) -> Finding | None:
+        bad = [s.get("name", "") for s in _context(spec).get("sysctls") or () if s.get("name") not in safe]
+        return ("forbidden sysctls", ", ".join(bad)) if bad else None
+
+    return check
 
 
 def host_process(meta: Object, spec: Object) -> Finding | None:
@@ -185,20 +204,12 @@ def host_process(meta: Object, spec: Object) -> Finding | None:
 # restricted ---------------------------------------------------------------------------------------------------------------------
 
 
-def _windows(spec: Object) -> bool:
-    return (spec.get("os") or {}).get("name") == "windows"
-
-
 def privilege_escalation(meta: Object, spec: Object) -> Finding | None:
-    if _windows(spec):
-        return None
     bad = _named(spec, lambda c: _context(c).get("allowPrivilegeEscalation") is not False)
     return ("allowPrivilegeEscalation != false", f"{plural(bad)} must set securityContext.allowPrivilegeEscalation=false") if bad else None
 
 
 def capabilities_restricted(meta: Object, spec: Object) -> Finding | None:
-    if _windows(spec):
-        return None
     keeping, adding, added = [], [], set()
     for container in containers(spec):
         capabilities = _context(container).get("capabilities") or {}
@@ -227,8 +238,6 @@ def volume_types(meta: Object, spec: Object) -> Finding | None:
 
 
 def non_root(meta: Object, spec: Object) -> Finding | None:
-    if _windows(spec):
-        return None
     pod = _context(spec).get("runAsNonRoot")
     explicit = _named(spec, lambda c: _context(c).get("runAsNonRoot") is False)
     implicit = _named(spec, lambda c: _context(c).get("runAsNonRoot") is None) if not pod else []
@@ -239,15 +248,11 @@ def non_root(meta: Object, spec: Object) -> Finding | None:
 
 
 def non_root_user(meta: Object, spec: Object) -> Finding | None:
-    if _windows(spec):
-        return None
     bad = [label for label, holder in _holders(spec) if _context(holder).get("runAsUser") == 0]
     return ("runAsUser=0", f"{_both(bad)} must not set runAsUser=0") if bad else None
 
 
 def seccomp_restricted(meta: Object, spec: Object) -> Finding | None:
-    if _windows(spec):
-        return None
     found = {label: _seccomp(holder) for label, holder in _holders(spec)}
     bad = [label for label, kind in found.items() if kind not in ("", "RuntimeDefault", "Localhost")]
     if bad:
@@ -262,13 +267,3 @@ def seccomp_restricted(meta: Object, spec: Object) -> Finding | None:
 def _seccomp(holder: Object) -> str:
     return (_context(holder).get("seccompProfile") or {}).get("type") or ""
 
-
-BASELINE: tuple[Check, ...] = (
-    app_armor, capabilities_baseline, host_namespaces, host_path, host_ports, host_probes, privileged, proc_mount, se_linux,
-    seccomp_baseline, sysctls, host_process,
-)  # fmt: skip
-RESTRICTED: tuple[Check, ...] = (
-    app_armor, host_namespaces, host_ports, host_probes, privileged, proc_mount, se_linux, sysctls, host_process,
-    privilege_escalation, capabilities_restricted, volume_types, non_root, non_root_user, seccomp_restricted,
-)  # fmt: skip
-"""Where restricted has a stricter check of the same thing, that one replaces baseline's."""

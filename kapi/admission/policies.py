@@ -121,6 +121,9 @@ class Policies(Plugin):
             self._listed = (policies, bindings)
         return self._hooks
 
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        return self.handles("", attrs.kind.resource, "") and any(p.criteria.affects(attrs, self.catalogue) for p, _ in self.hooks())
+
     def invocations(self, attrs: AdmissionAttributes, failures: list[Failure]) -> Iterator[Invocation]:
         """The invocations that match the request. Misconfigurations go into `failures`, unless failurePolicy is Ignore."""
         for policy, bindings in self.hooks():

@@ -44,7 +44,7 @@ class ResourceQuota(ReadingPlugin):
             delta = {name: amount.minus(before[name]) if name in before else amount for name, amount in delta.items()}
         delta = {name: amount for name, amount in delta.items() if amount.nano > 0}
         for quota in list(self.reader.list(RESOURCE_QUOTAS, attrs.namespace)):
-            if delta and usage.concerns(quota, resource, new):
+            if delta and usage.matches_scopes(quota, resource, new):
                 await self._charge(attrs, quota, delta)
 
     async def _charge(self, attrs: AdmissionAttributes, quota: Object, delta: Usage) -> None:

@@ -38,6 +38,7 @@ class ValidatingAdmissionPolicy(Policies):
         failures: list[Failure] = []
         notes: dict[str, list[str]] = {}
         for invocation in self.invocations(attrs, failures):
+            await invocation.versioned.prepare()
             await attrs.run(self._validate_policy, invocation, attrs, failures, notes, long=invocation.policy.long, rules=True)
         attrs.annotations |= {key: ", ".join(values) for key, values in notes.items()}
         if failures:

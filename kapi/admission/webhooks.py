@@ -4,30 +4,29 @@ Rules and selectors are in `matching`, the messages in `admission_review`, conne
 one after the other, and again by their reinvocationPolicy when the object changed after them; validating ones are called in parallel.
 """
 
-import asyncio
-import base64
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import orjson
 
 from kapi import limits, logs
 from kapi.admission import admission_review
-from kapi.admission.admission_review import AdmissionResponse, InvalidResponse, VersionedAttributes
+from kapi.admission.admission_review import AdmissionResponse, VersionedAttributes
 from kapi.admission.matching import GROUP, Criteria, is_exempt
 from kapi.admission.plugin import Authorizer, Plugin, Reader, forbidden
-from kapi.admission.service_resolver import resolve_endpoint
-from kapi.http.webhook_client import CallFailed, NoClient, Target, Unreachable, WebhookClient
-from kapi.objects import errors, patch
+from kapi.admission.service_resolver import locator
+from kapi.http.webhook_client import CallFailed, NoClient, Target, WebhookClient
+from kapi.objects import errors, patch, together
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
 from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
+from kapi.registry.reviews import InvalidResponse, parse_json
 from kapi.schema.reading import DecodeError
 
 if TYPE_CHECKING:
@@ -64,13 +63,8 @@ class Webhook:
 
     @cached_property
     def target(self) -> Target:
-        """Its URL and CA; a Service as https://NAME.NAMESPACE.svc:PORT/PATH."""
-        ca = base64.b64decode(self._client.get("caBundle") or "").decode(errors="replace")
-        service = self.service
-        if service is None:
-            return Target(self._client.get("url") or "", ca)
-        host = f"{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}"
-        return Target(f"https://{host}/{(service.get('path') or '').lstrip('/')}", ca)
+        """Its URL and CA."""
+        return Target.of(self._client)
 
     @cached_property
     def compiled_conditions(self) -> "MatchConditions":
@@ -135,20 +129,24 @@ class Webhooks(Plugin):
             self._listed = listed
         return self._hooks
 
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        return self.handles("", attrs.kind.resource, "") and any(hook.criteria.affects(attrs, self.catalogue) for hook in self.hooks())
+
     async def should_call(self, webhook: Webhook, attrs: AdmissionAttributes) -> Kind | None:
         """The kind to convert the object to, or None when the webhook does not match. Raises Forbidden when its matchConditions fail."""
         kind = webhook.criteria.matches(attrs, self.reader, self.catalogue)
         if kind is None or not webhook.match_conditions:
             return kind
-        matched, wrong = await attrs.run(self._match_conditions, webhook, attrs, kind, long=webhook.long, rules=True)
+        versioned = await VersionedAttributes.of(attrs, kind)
+        matched, wrong = await attrs.run(self._match_conditions, webhook, attrs, versioned, long=webhook.long, rules=True)
         if wrong:
             raise forbidden(attrs, wrong)
         return kind if matched else None
 
-    def _match_conditions(self, webhook: Webhook, attrs: AdmissionAttributes, kind: Kind) -> tuple[bool, str]:
+    def _match_conditions(self, webhook: Webhook, attrs: AdmissionAttributes, versioned: VersionedAttributes) -> tuple[bool, str]:
         from kapi.admission import expressions  # only servers with conditions load CEL
 
-        return webhook.compiled_conditions.matches(expressions.activation(attrs, VersionedAttributes(attrs, kind), self.authorizer))
+        return webhook.compiled_conditions.matches(expressions.activation(attrs, versioned, self.authorizer))
 
     async def call(self, webhook: Webhook, attrs: AdmissionAttributes, versioned: VersionedAttributes) -> AdmissionResponse | None:
         """The response of a webhook; None when the call failed and failurePolicy is Ignore. Raises StatusError when it denies."""
@@ -181,8 +179,8 @@ class Webhooks(Plugin):
             raise errors.BadRequest(f"admission webhook {go_quote(webhook.name)} does not support dry run")
         uid, body = admission_review.encode_review(attrs, versioned, webhook.version)
         try:
-            status, _, raw = await self.caller.post(webhook.target, body, webhook.timeout, self._resolver(webhook))
-            answer = admission_review.decode_review(status, raw)
+            answered = await self.caller.post(webhook.target, body, webhook.timeout, locator(self.reader, webhook.service))
+            answer = admission_review.decode_review(*answered)
         except NoClient as why:
             raise CallingWebhookError(webhook.name, f"could not get REST client: {why}") from None
         except (CallFailed, InvalidResponse) as why:
@@ -191,19 +189,6 @@ class Webhooks(Plugin):
             return admission_review.verify_response(answer, uid, webhook.version, mutating=self.mutating)
         except InvalidResponse as why:
             raise CallingWebhookError(webhook.name, f"received invalid webhook response: {why}") from None
-
-    def _resolver(self, webhook: Webhook) -> Any:
-        service = webhook.service
-        if service is None:
-            return None
-
-        async def locate() -> tuple[str, int]:
-            try:
-                return resolve_endpoint(self.reader, service["namespace"], service["name"], service.get("port") or 443)
-            except errors.StatusError as error:
-                raise Unreachable(error.message) from None
-
-        return locate
 
 
 class MutatingAdmissionWebhook(Webhooks):
@@ -223,7 +208,7 @@ class MutatingAdmissionWebhook(Webhooks):
             kind = await self.should_call(webhook, attrs)
             if kind is None or (attrs.is_reinvoke and webhook.uid not in context.reinvoke):
                 continue
-            if await self._apply(webhook, attrs, VersionedAttributes(attrs, kind)):
+            if await self._apply(webhook, attrs, await VersionedAttributes.of(attrs, kind)):
                 context.require_reinvocation()
                 attrs.should_reinvoke = True
             if webhook.reinvoke_if_needed:
@@ -250,12 +235,14 @@ class MutatingAdmissionWebhook(Webhooks):
             versioned.replace(patched)
         except DecodeError as why:
             raise errors.internal(str(why)) from None
-        return versioned.convert(attrs.new) != before
+        changed = versioned.convert(attrs.new) != before
+        await versioned.settle()
+        return changed
 
     def _operations(self, webhook: Webhook, attrs: AdmissionAttributes, response: AdmissionResponse) -> list[Object]:
         """The operations of the JSON patch; [] when it is invalid and failurePolicy is Ignore."""
         try:
-            operations: list[Object] = admission_review.parse_json(response.patch)
+            operations: list[Object] = parse_json(response.patch)
             patch.check(operations, "Ignore")
         except (orjson.JSONDecodeError, InvalidResponse, errors.StatusError) as why:
             self.handle_failure(webhook, attrs, CallingWebhookError(webhook.name, f"received undecodable patch in webhook response: {why}"))
@@ -279,7 +266,5 @@ class ValidatingAdmissionWebhook(Webhooks):
     async def _validate(self, attrs: AdmissionAttributes, hooks: list[Webhook]) -> None:
         """Call all in parallel; of several errors the first in the order of webhooks is raised."""
         matching = [(webhook, kind) for webhook in hooks if (kind := await self.should_call(webhook, attrs)) is not None]
-        calls = [self.call(webhook, attrs, VersionedAttributes(attrs, kind)) for webhook, kind in matching]
-        for result in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        calls = [self.call(webhook, attrs, await VersionedAttributes.of(attrs, kind)) for webhook, kind in matching]
+        await together.run(calls)

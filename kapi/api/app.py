@@ -1,8 +1,8 @@
 """The application: an ASGI callable. A request runs through one visible route:
 
 identify -> impersonate -> authorize -> dispatch by (verb, subresource) -> answer; every failure becomes a Status here and nowhere else.
-Resource requests take the short way; everything that is no resource (health, version, discovery, OpenAPI, metrics) is a Starlette
-router behind it, in kapi.api.infrastructure.
+Requests for paths that are not resources (health, version, discovery, OpenAPI, metrics) are dispatched by a Starlette router, in
+kapi.api.infrastructure.
 """
 
 import asyncio
@@ -31,13 +31,14 @@ from kapi.api import (
     watching,
     writing,
 )  # fmt: skip
+from kapi.api.aggregation import Aggregation
 from kapi.api.healthz import Checks
 from kapi.api.kubelets import Kubelets
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.objects import duration, errors, names, offload
 from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
-from kapi.registry.catalogue import Catalogue
+from kapi.registry.catalogue import Catalogue, GroupVersion
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 
@@ -54,9 +55,13 @@ _AUDIT = map(f"{os.getpid():08x}-{int(time.time()) & 0xFFFF:04x}-4000-8000-%012x
 class App:
     """One API server without its socket."""
 
-    def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: Kubelets, checks: Checks, address: str = "") -> None:
+    def __init__(
+        self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: Kubelets, checks: Checks, address: str,
+        aggregation: Aggregation,
+    ) -> None:  # fmt: skip
         """`checks` are those of its health; `address` is where clients reach this server, host:port: discovery tells."""
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
+        self.aggregation = aggregation
         self.metrics = metrics.Metrics()
         self._logged_from = requestlog.threshold()
         self.infrastructure = infrastructure.application(rest.store, catalogue, self.metrics, checks, access.tokens, address)
@@ -96,7 +101,8 @@ class App:
 
     async def _handle(self, request: Request, over_limit: bool) -> None:
         where = request.target = target(request.path)
-        if b"timeout=" in request.scope["query_string"]:
+        query: bytes = request.scope["query_string"]
+        if query and b"timeout=" in query:
             _check_deadline(request, where)
         self._identify(request)
         if over_limit and not _exempt(request, where):
@@ -105,15 +111,22 @@ class App:
             return
         if where is None:
             self._authorize(Attributes(request.user, request.method.lower(), path=request.path))
+            if self.aggregation.backends and (there := self.aggregation.at(request.path)):
+                await self._pass_on(request, where, there)
+                return
             request.scope[infrastructure.REQUEST] = request
             await self.infrastructure(request.scope, request.receive, request.send)
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
-        if len(request.scope["query_string"]) >= limits.OFFLOAD_QUERY:
+        if len(query) >= limits.OFFLOAD_QUERY:
             await offload.run(request.read_query)
         request.verb = verb(request, where)
-        request.known = kind is not None and (not where.subresource or where.subresource in kind.subresources)
+        elsewhere = self.aggregation.backends and (where.group, where.version) in self.aggregation.backends
+        request.known = kind is not None and not elsewhere and (not where.subresource or where.subresource in kind.subresources)
         self._authorize(_attributes(request, where))
+        if elsewhere:
+            await self._pass_on(request, where, (where.group, where.version))
+            return
         if kind is None:
             await self._unknown(request, where)
             return
@@ -141,12 +154,20 @@ class App:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user
 
-    def _authorize(self, asked: Attributes) -> None:
+    def _authorize(self, attributes: Attributes) -> None:
         began = time.perf_counter()
-        decision = self.access.authorizer.authorize(asked)
+        decision = self.access.authorizer.authorize(attributes)
         self.metrics.authorized(decision.allowed, time.perf_counter() - began)
         if not decision.allowed:
-            raise rbac.forbidden(asked, decision.reason)
+            raise rbac.forbidden(attributes, decision.reason)
+
+    async def _pass_on(self, request: Request, where: Target | None, there: GroupVersion) -> None:
+        """Let the server of another group version answer."""
+        if _is_long(request, where) or server.UPGRADE in (request.scope.get("extensions") or {}):
+            with _long_running(request, self):
+                await self.aggregation.pass_on(request, there, long=True)
+        else:
+            await self.aggregation.pass_on(request, there, long=False)
 
     async def _unknown(self, request: Request, where: Target) -> None:
         if where.version not in self.catalogue.groups().get(where.group, ()):
@@ -172,14 +193,15 @@ class App:
 
 def immediate(scope: Scope) -> bool:
     """Whether a request only looks something up: GET of objects and lists."""
-    if scope["method"] != "GET" or b"watch" in scope["query_string"] or server.UPGRADE in scope["extensions"]:
+    query = scope["query_string"]
+    if scope["method"] != "GET" or (query and b"watch" in query) or server.UPGRADE in scope["extensions"]:
         return False
     where = target(scope["path"])
     return where is not None and not where.subresource and not where.watch
 
 
 def _check_deadline(request: Request, where: Target | None) -> None:
-    """Raises BadRequest for a `timeout` that is no duration, of requests that end by themselves; who asks does not matter."""
+    """Raises BadRequest for an invalid `timeout` of a request that is not long-running; checked before authentication, as in stock."""
     if (text := request.query.get("timeout")) and not _is_long(request, where):
         try:
             duration.parse(text)
@@ -336,12 +358,9 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     **{(sub, "get"): _get for sub in ("status", "approval", "ephemeralcontainers", "resize")},
     **{(sub, "update"): _plain(writing.update) for sub in ("status", "approval", "finalize", "ephemeralcontainers", "resize")},
     **{(sub, "patch"): _plain(writing.patch_) for sub in ("status", "approval", "ephemeralcontainers", "resize")},
-    **{
-        (sub, verb): _connect
-        for sub in ("log", "exec", "attach", "portforward", "proxy")
-        for verb in ("get", "create", "update", "patch", "delete")
-    },
-    **{("proxy", ""): _connect    },
+    ("log", "get"): _connect,
+    **{(sub, verb): _connect for sub in ("exec", "attach", "portforward") for verb in ("get", "create")},
+    **{("proxy", verb): _connect for verb in ("get", "create", "update", "patch", "delete", "")},
 }
 
 

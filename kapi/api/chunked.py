@@ -1,23 +1,24 @@
 """Long answers in chunks: a list of any size takes the memory of a few chunks, and lets others have the event loop between them.
 
-What is written are whole JSON items; whoever lists makes them one at a time. Short answers go out at once, as all others do.
+The chunks are whole JSON items, encoded one at a time. Short responses are sent at once, as all others are.
 """
 
 import asyncio
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 
 import orjson
 
-from kapi.api import responses
+from kapi.api import negotiation, responses
+from kapi.api.negotiation import Form
 from kapi.api.request import Request
-from kapi.api.responses import Form
 from kapi.http import exchange, server
 from kapi.http.exchange import TURN
-from kapi.objects import nested, offload
+from kapi.objects import errors, nested, offload
 
 SIZE = 72 * 1024
 """Bytes a chunk: TLS out of Python is fastest near this size."""
@@ -109,14 +110,52 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], form: Form
 
     `long`: an item may take long to make.
     """
-    chunks: Iterator[bytes]
-    if form.media is responses.YAML:
-        chunks, long = _yaml(head, items, _END), True
-    elif responses.pretty(request, form):
-        chunks, long = _pretty(head, items, _END), True
-    else:
-        chunks = chain((head,), blocks(items, b","), (_END + b"\n",))
-    await write(request, chunks, form.media, long=long)
+    readable = _readable(request, head, items, form)
+    chunks = readable or chain((head,), blocks(items, b","), (_END + b"\n",))
+    await write(request, chunks, form.media, long=long or readable is not None)
+
+
+def _readable(request: Request, head: bytes, items: Iterable[bytes], form: Form) -> Iterator[bytes] | None:
+    """The chunks of what people read, an item each; None for plain JSON."""
+    if form.media is negotiation.YAML:
+        return _yaml(head, items, _END)
+    return _pretty(head, items, _END) if responses.pretty(request, form) else None
+
+
+async def send_batches(request: Request, head: bytes, made: list[bytes], more: AsyncIterator[list[bytes]], form: Form) -> None:
+    """The same of items of which only the first are made, and more come a few at a time while the answer is written.
+
+    Raises ConnectionResetError where no more can be made: there is no other way left to say so.
+    """
+    supply = deque(made)
+    made.clear()
+    items = _taken(supply)
+    chunks = _readable(request, head, items, form) or chain((head,), _joined(items), (_END + b"\n",))
+    rest = iter(await _begin(request, chunks, form.media, ()))
+    while True:
+        try:
+            while len(supply) < 2 and (batch := await anext(more, None)):
+                supply += batch
+        except errors.StatusError as why:
+            raise ConnectionResetError(why.message) from None
+        chunk = await offload.run(next, rest, None)
+        if chunk is None:
+            break
+        if chunk and request.method != "HEAD":
+            await _write(request, chunk)
+    await request.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _taken(supply: deque[bytes]) -> Iterator[bytes]:
+    while supply:
+        yield supply.popleft()
+
+
+def _joined(items: Iterable[bytes]) -> Iterator[bytes]:
+    separator = b""
+    for item in items:
+        yield separator + item
+        separator = b","
 
 
 async def write(
@@ -131,7 +170,8 @@ async def write(
         await _stream(request, chain(first, (more,), chunks), media, headers, long)
 
 
-async def _stream(request: Request, chunks: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]], long: bool) -> None:
+async def _begin(request: Request, chunks: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:
+    """Write the head of an answer; the chunks as they are to follow."""
     headers = [(b"content-type", media), *responses.common_headers(request), *more]
     if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
@@ -139,6 +179,11 @@ async def _stream(request: Request, chunks: Iterable[bytes], media: bytes, more:
     chunks = _counted(request, chunks)
     request.end_turn()
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
+    return chunks
+
+
+async def _stream(request: Request, chunks: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]], long: bool) -> None:
+    chunks = await _begin(request, chunks, media, more)
     if request.method != "HEAD":
         at_once = request.scope["extensions"].get(server.PIECE, lambda chunk: False)
         await write_all(chunks, at_once, partial(_write, request), long=long)

@@ -11,15 +11,16 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from kapi import limits
-from kapi.api import options, reading, responses
+from kapi.api import negotiation, options, reading
 from kapi.api.request import Request
+from kapi.http import failures
 from kapi.http.client import HttpTransport
-from kapi.objects import errors
+from kapi.objects import errors, together
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry, Store
 
 Health = tuple[bool, str, str]
-"""Whether it is healthy, what it says, and what went wrong."""
+"""Whether it is healthy, its message, and the error."""
 Checks = dict[str, Callable[[], Awaitable[Health]]]
 _PORTS = {"scheduler": 10259, "controller-manager": 10257}
 
@@ -47,7 +48,7 @@ def _prober(port: int) -> Callable[[], Awaitable[Health]]:
 
 
 async def probe(port: int) -> Health:
-    """What the health port of a component on this machine says, whatever certificate it shows."""
+    """The answer of a component's health port on this machine; its certificate is not verified."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     server = f"https://127.0.0.1:{port}"
@@ -57,10 +58,8 @@ async def probe(port: int) -> Health:
             status, body = await _answer(transport)
     except TimeoutError:
         why = "context deadline exceeded"
-    except ConnectionRefusedError:
-        why = f"dial tcp 127.0.0.1:{port}: connect: connection refused"
     except OSError as error:
-        why = str(error)
+        why = failures.message(error, "127.0.0.1", failures.address("127.0.0.1", port))
     else:
         well = 200 <= status < 400
         return well, body if well else f"HTTP probe failed with statuscode: {status}", ""
@@ -84,13 +83,13 @@ async def get(request: Request, checks: Checks, kind: Kind, name: str) -> None:
     if name not in checks:
         raise errors.StatusError(f"Component not found: {name}", code=500, reason="")
     entry = await _entry(checks, kind, name)
-    await reading.send_stored(request, 200, kind, entry.body, responses.negotiate(request.accept))
+    await reading.send_stored(request, 200, kind, entry.body, negotiation.of(request, kind))
 
 
 async def list_(request: Request, checks: Checks, kind: Kind, how: options.ListOptions) -> None:
     """Answer with those that are selected."""
-    form = responses.negotiate(request.accept)
-    entries = await asyncio.gather(*(_entry(checks, kind, name) for name in checks))
+    form = negotiation.of(request, kind)
+    entries = await together.run(_entry(checks, kind, name) for name in checks)
     chosen = [entry for entry in entries if how.where is None or how.where(entry)]
     await reading.send_page(request, kind, chosen, {}, form)
 

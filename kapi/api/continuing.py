@@ -15,7 +15,7 @@ from kapi.schema import syntax
 from kapi.schema.scalars import described
 
 ANY_STATE = -1
-"""The revision in a token that goes on with whatever is there by then, after a 410."""
+"""The revision in the token of a 410 that continues the list at the newest state."""
 _VERSION = "meta.k8s.io/v1"
 _FIELDS: dict[str, tuple[type, str]] = {"v": (str, "string"), "rv": (int, "int64"), "start": (str, "string")}
 """Fields of a token, with what Go calls their types."""

@@ -4,19 +4,21 @@ A selector turns an object that crosses into it to ADDED and one that leaves it 
 what the store keeps, and never made as a whole.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
 import orjson
 
 from kapi import limits
-from kapi.api import chunked, reading, responses
+from kapi.api import chunked, negotiation, reading, responses
+from kapi.api.negotiation import Form
 from kapi.api.request import Request
-from kapi.objects import errors
+from kapi.objects import errors, offload
 from kapi.objects.meta import Object
-from kapi.registry import encoding, table
-from kapi.registry.kind import Kind
+from kapi.registry import conversion, encoding, table
+from kapi.registry.kind import MARK, Kind
+from kapi.schema import decode
 from kapi.storage.collection import SHARE, Share
 from kapi.storage.entry import respliced
 from kapi.storage.store import Entry, Event
@@ -31,27 +33,57 @@ Seen = tuple[str, Entry, Event]
 
 
 class Lines:
-    """How one watch's events are written. `whole`: pieces are whole lines, however long."""
+    """Encodes the events of one watch. `whole`: each piece is one line, however long."""
 
-    def __init__(self, request: Request, kind: Kind, where: Where | None, count: Count, *, whole: bool) -> None:
-        """`count` is told of every event."""
-        self.form = responses.negotiate(request.accept.replace(";stream=watch", ""))
+    def __init__(self, request: Request, kind: Kind, where: Where | None, count: Count, form: Form, *, whole: bool) -> None:
+        """`count` is called with the number of events that are encoded."""
+        self.form = form
         self._kind, self._where, self._count, self._whole = kind, where, count, whole
         self._headed = True
-        self.plain = not self.form.shape and self.form.media is responses.JSON
+        self.plain = not self.form.shape and self.form.media is negotiation.JSON
+        self._converts = kind.strategy.converter is not None
         self.alike = self.plain and where is None and not kind.converts
-        """Whether whoever watches this kind without a selector sees the same."""
+        """Whether the bytes are those of every other watch of this kind without a selector."""
+        self._key = kind.head
+        """The key under which bytes that are alike for all watches are cached on an event."""
         if self.form.shape == "Table":
             self._include = reading.include_object(request)
 
+    def ended(self, piece: bytes) -> bool:
+        """Whether a line ends with this piece, the next of what is written."""
+        return piece.endswith(b"\n")
+
     def initial(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        """What was there when the watch began, in pieces."""
-        lines = (self._line("ADDED", entry, None) for entry in entries)
-        return lines if self._whole else chunked.blocks(lines)
+        """The objects that existed when the watch began, in pieces."""
+        if self._whole:
+            return (self._line("ADDED", entry, None) for entry in entries)
+        return chunked.blocks(chain.from_iterable(map(self._added, entries)))
+
+    def _added(self, entry: Entry) -> Iterator[bytes]:
+        if len(entry.body) < chunked.SIZE:
+            return iter((self._line("ADDED", entry, None),))
+        if not self._stored(entry):
+            return chunked.cut(self._line("ADDED", entry, None))
+        return self._sliced("ADDED", entry, entry.body[:_SLICE])
 
     def slow(self, share: Share) -> bool:
-        """Whether lines of these events are `made`, beside the event loop."""
+        """Whether encoding these events takes time: in a worker thread (`made`), or because a webhook converts them first."""
+        return self._large(share) or (self._converts and any(conversion.foreign(self._kind, entry) for entry in _states(share.events)))
+
+    def _large(self, share: Share) -> bool:
         return not self.plain and share.size >= limits.OFFLOAD_BYTES
+
+    async def prepared(self, share: Share) -> Iterator[bytes]:
+        """The pieces of slow events. Raises ConversionFailed."""
+        if self._converts:
+            found = {id(state): entry for state, entry in zip(*await self._converted(share.events), strict=True)}
+            events = [_restated(event, found) for event in share.events]
+            share = Share(share.interest, share.start, share.end, share.seen, events, share.size)
+        return await offload.run(self.made, share) if self._large(share) else self.of(share)
+
+    async def _converted(self, events: list[Event]) -> tuple[list[Entry], list[Entry]]:
+        states = list(_states(events))
+        return states, await conversion.recent(self._kind, states)
 
     def made(self, share: Share) -> Iterator[bytes]:
         """These events in pieces, all lines made; that of a large object in YAML is the same bytes for all who see it alike."""
@@ -65,14 +97,13 @@ class Lines:
         if not self.alike or share.size >= SHARE or not share:
             return self._cut_up(share.events[::-1])
         self._count(len(share.events))
-        head = self._kind.head
-        block = share.blocks.get(head)
+        block = share.blocks.get(self._key)
         if block is None:
-            block = share.blocks[head] = b"".join([self._line(event.type, event.entry, event) for event in share.events])
+            block = share.blocks[self._key] = b"".join([self._line(event.type, event.entry, event) for event in share.events])
         return iter((block,))
 
     def _cut_up(self, events: list[Event]) -> Iterator[bytes]:
-        """The last of the list is the first. The list is used up: an event that is half written keeps no other in memory."""
+        """Pieces of events in reverse order of the list, which is emptied: a partly written event keeps no other in memory."""
         block: list[bytes] = []
         size = 0
         while events:
@@ -100,10 +131,15 @@ class Lines:
         if not self._stored(entry):
             return chunked.cut(self._line(type_, entry, event))
         start = respliced(entry.body[:_SLICE], entry.revision, event.revision)
-        return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start)
+        return self._sliced(type_, entry, start)
+
+    def _sliced(self, type_: str, entry: Entry, start: bytes) -> Iterator[bytes]:
+        """A stored object's line in pieces. `start` is the body's first slice."""
+        end = entry.body.rindex(MARK) if self._kind.custom else len(entry.body) - 1
+        return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start, end)
 
     def _seen(self, event: Event) -> Seen | None:
-        """None for one that the selector keeps from this watcher."""
+        """The event for this watcher; None where the selector excludes it."""
         where = self._where
         if where is None:
             return event.type, event.entry, event
@@ -116,16 +152,18 @@ class Lines:
         return "DELETED", event.entry if event.type == "DELETED" else event.previous or event.entry, event
 
     def _stored(self, entry: Entry) -> bool:
-        """Whether the object goes out as the store keeps it."""
+        """Whether the object is sent as it is stored."""
         return self.plain and not (self._kind.converts and self._kind.differs(entry.body))
 
     def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
-        """One event's line; kept with the event when it reads the same for every watcher of this kind."""
+        """One event's line; cached on the event when it is the same for every watcher of this kind."""
         if event is not None and entry.revision != event.revision:
-            entry = _left(event)
+            entry = left(event)
         if not self._stored(entry):
             return self._shaped(type_, entry)
         head = self._kind.head
+        if self._kind.custom:
+            return b'{"type":"%s","object":%s}\n' % (type_.encode(), encoding.wire(self._kind, entry.body))
         if event is None or type_ != event.type:
             return b'{"type":"%s","object":%s%s}\n' % (type_.encode(), head, entry.body[1:])
         if event.lines is None:
@@ -136,53 +174,69 @@ class Lines:
         return line
 
     def _shaped(self, type_: str, entry: Entry) -> bytes:
-        if self.form.media is responses.YAML and not self.form.shape:
+        if self.form.media is negotiation.YAML and not self.form.shape:
             return _yaml_line(type_, self._kind, entry)
         obj: Object = encoding.parse(self._kind, entry)
         if self.form.shape == "Table":
-            meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-            obj = table.table(self._kind, [obj], meta, self._include, version=self.form.version, headed=self._headed)
-            self._headed = False
+            obj = self._table(obj)
         elif self.form.shape:
             obj = table.partial(obj, self.form.version)
         return self._encoded({"type": type_, "object": obj})
 
     def _encoded(self, event: Object) -> bytes:
-        if self.form.media is responses.YAML:
+        if self.form.media is negotiation.YAML:
             return b"---\n" + responses.yaml_bytes(event)
         return orjson.dumps(event) + b"\n"
 
     def bookmark(self, revision: int, *, ended: bool = False) -> bytes:
-        """Everything up to `revision` was said. `ended`: what was there when the watch began is."""
-        meta: Object = {"resourceVersion": str(revision), **({} if self._kind.custom else {"creationTimestamp": None})}
+        """The line of a bookmark: all events up to `revision` were sent. `ended`: it is the one after the initial objects."""
+        meta: Object = {"resourceVersion": str(revision)}
         if ended:
             meta["annotations"] = {_INITIAL_EVENTS_END: "true"}
-        resource = self._kind.resource
-        obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+        obj = self._empty(meta)
         if self.form.shape == "Table":
-            rows = (
-                [{"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}}]
-                if ended
-                else []
-            )
-            obj = {
-                "kind": "Table",
-                "apiVersion": f"meta.k8s.io/{self.form.version}",
-                "metadata": meta,
-                "columnDefinitions": None,
-                "rows": rows,
-            }
+            obj = self._table({**obj, "metadata": {"name": "", **meta}})
+            if shown := obj["rows"][0]["object"]:
+                shown["metadata"] = meta
         elif self.form.shape:
             obj = table.partial(obj, self.form.version)
         return self._encoded({"type": "BOOKMARK", "object": obj})
 
+    def _empty(self, meta: Object) -> Object:
+        """An object of this kind that has metadata only, as Go writes it."""
+        kind, resource = self._kind, self._kind.resource
+        bare: Object = {"metadata": meta} if kind.custom else decode.read({"metadata": meta}, kind.schema)[0]
+        return {"kind": resource.kind, "apiVersion": resource.api_version, **bare}
+
+    def _table(self, obj: Object) -> Object:
+        """A Table of one row; columns are described in the first."""
+        meta, headed = {"resourceVersion": obj["metadata"]["resourceVersion"]}, self._headed
+        self._headed = False
+        return table.table(self._kind, [obj], meta, self._include, version=self.form.version, headed=headed)
+
     def error(self, error: errors.StatusError) -> bytes:
-        """The last line of a watch that cannot go on."""
+        """The last line of a watch that ends with an error."""
         return self._encoded({"type": "ERROR", "object": error.status()})
 
 
+def _states(events: Iterable[Event]) -> Iterator[Entry]:
+    """The states of objects that these events tell of."""
+    for event in events:
+        yield event.entry
+        if event.previous is not None:
+            yield event.previous
+
+
+def _restated(event: Event, found: Mapping[int, Entry]) -> Event:
+    """The event with other states of its object."""
+    previous = found[id(event.previous)] if event.previous is not None else None
+    out = Event(event.type, found[id(event.entry)], previous, event.time)
+    out.revision = event.revision
+    return out
+
+
 class _Last(NamedTuple):
-    """The YAML line that was made last, of what."""
+    """The YAML line that was made last, and what it was made of."""
 
     type: str
     kind: Kind
@@ -192,7 +246,7 @@ class _Last(NamedTuple):
 
 
 _last: list[_Last] = []
-"""One at most: watchers are told of an event one after the other."""
+"""At most one: watchers receive an event one after the other."""
 
 
 def _yaml_line(type_: str, kind: Kind, entry: Entry) -> bytes:
@@ -205,16 +259,16 @@ def _yaml_line(type_: str, kind: Kind, entry: Entry) -> bytes:
     return line
 
 
-def _slices(head: bytes, body: bytes, start: bytes) -> Iterator[bytes]:
-    """The line of a stored object: head, body behind its brace, what closes both. `start` stands for the body's first slice."""
+def _slices(head: bytes, body: bytes, start: bytes, end: int) -> Iterator[bytes]:
+    """The line of a stored object: head, body behind its brace and up to `end`, what closes both. `start` is the body's first slice."""
     piece = head + start[1:]
-    for at in range(_SLICE, len(body), _SLICE):
+    for at in range(_SLICE, end, _SLICE):
         yield piece
-        piece = body[at : at + _SLICE]
-    yield piece + b"}\n"
+        piece = body[at : min(at + _SLICE, end)]
+    yield piece + b"}}\n"
 
 
-def _left(event: Event) -> Entry:
+def left(event: Event) -> Entry:
     """An object that no longer matches: its last matching state at the revision of the change."""
     last = event.previous
     assert last is not None

@@ -25,8 +25,8 @@ async def answer(request: Request, checks: Checks, metrics: Metrics) -> None:
     if single:
         await _one(request, checks, which, single)
         return
-    asked = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    excluded, lines, failed = set(asked.get("exclude", ())), [], False
+    query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    excluded, lines, failed = set(query.get("exclude", ())), [], False
     names = checks.names(which)
     for name in names:
         if name in excluded:
@@ -40,7 +40,7 @@ async def answer(request: Request, checks: Checks, metrics: Metrics) -> None:
         listed = ",".join(f'"{name}"' for name in unknown)
         lines.append(f"warn: some health checks cannot be excluded: no matches for {listed}")
     text = "".join(f"{line}\n" for line in lines) + f"{which} check {'failed' if failed else 'passed'}\n"
-    await responses.send_text(request, 500 if failed else 200, text if failed or "verbose" in asked else "ok")
+    await responses.send_text(request, 500 if failed else 200, text if failed or "verbose" in query else "ok")
 
 
 async def _one(request: Request, checks: Checks, which: str, name: str) -> None:

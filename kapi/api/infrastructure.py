@@ -1,4 +1,4 @@
-"""Everything an API server answers that is no resource: health, version, metrics, discovery, OpenAPI, keys. Starlette finds the way.
+"""Paths that are not resources: health, version, metrics, discovery, OpenAPI, keys; a Starlette router dispatches them.
 
 Discovery, OpenAPI and health are made by their own modules; here they only find their way out.
 """
@@ -10,11 +10,10 @@ import orjson
 from starlette.routing import Route, Router
 
 from kapi.access.tokens import Tokens
-from kapi.api import chunked, healthz, responses
+from kapi.api import chunked, healthz, negotiation, responses
 from kapi.api.healthz import Checks
 from kapi.api.metrics import Metrics
 from kapi.api.request import Receive, Request, Scope, Send
-from kapi.api.responses import Form
 from kapi.documents import building, discovery, openapi, version
 from kapi.objects import offload
 from kapi.registry.catalogue import Catalogue
@@ -94,10 +93,13 @@ async def _discovery(request: Request, catalogue: Catalogue, address: str) -> No
     if asked is None:
         await responses.send_missing(request)
         return
+    form = negotiation.form(asked.media) if asked.version else negotiation.of_document(request)
     found = await building.shared(catalogue, asked, lambda served: offload.run(discovery.document, served, asked, address))
     headers = {"etag": found.etag, "vary": "Accept", "cache-control": "public"} if found.etag else {}
     pretty = responses.pretty(request)
-    payload = await responses.encoded(request, found.payload, Form())
+    payload = found.payload
+    if form.media is not negotiation.PROTOBUF:
+        payload = await responses.encoded(request, payload, form)
     if len(payload) >= responses.GZIP_FROM and not pretty and "gzip" in request.encoding and not _known(request, headers):
         payload = await building.shared(catalogue, (asked, "gzip"), lambda _: building.packed([payload]))
         headers |= {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"}

@@ -1,4 +1,4 @@
-"""Where kubelets listen, as their nodes say, and the identity this server shows them."""
+"""Addresses of kubelets, from the status of their nodes, and the client certificate this server uses for them."""
 
 import ssl
 

@@ -66,18 +66,18 @@ class Links:
     def tag(self, tag: bytes) -> bytes:
         """A whole start tag with its URLs changed."""
         name = _NAME.match(tag)
-        wanted = _ATTRIBUTES.get(name[1].lower(), ()) if name else ()
-        return _ATTRIBUTE.sub(lambda found: self._attribute(found, wanted), tag) if wanted else tag
+        links = _ATTRIBUTES.get(name[1].lower(), ()) if name else ()
+        return _ATTRIBUTE.sub(lambda found: self._attribute(found, links), tag) if links else tag
 
-    def _attribute(self, found: re.Match[bytes], wanted: tuple[bytes, ...]) -> bytes:
-        if found[1].lower() not in wanted:
-            return found[0]
-        value = found[3][1:-1] if found[3][:1] in (b'"', b"'") else found[3]
+    def _attribute(self, attribute: re.Match[bytes], wanted: tuple[bytes, ...]) -> bytes:
+        if attribute[1].lower() not in wanted:
+            return attribute[0]
+        value = attribute[3][1:-1] if attribute[3][:1] in (b'"', b"'") else attribute[3]
         old = html.unescape(value.decode("utf-8", "surrogateescape"))
         new = self.url(old)
         if new == old:
-            return found[0]
-        return b'%s="%s"' % (found[1], html.escape(new).encode("utf-8", "surrogateescape"))
+            return attribute[0]
+        return b'%s="%s"' % (attribute[1], html.escape(new).encode("utf-8", "surrogateescape"))
 
 
 class Page:
@@ -116,8 +116,8 @@ class Page:
     def _plain(self, text: bytes, at: int, last: bool) -> int:
         """The end of what has no tags; keeps what may be the beginning of that end."""
         if self._until is None:
-            found = _BORING.match(text, at)
-            return found.end() if found else at
+            run = _BORING.match(text, at)
+            return run.end() if run else at
         if ending := self._until.search(text, at):
             self._until = None
             return ending.start() if ending[0].startswith(b"<") else ending.end()
@@ -135,13 +135,13 @@ class Page:
             self._until = _COMMENTED
             return at + len(_COMMENT), _COMMENT
         limit = at + limits.LINK_TAG_BYTES
-        found = _END.match(text, at + 1, limit)
-        if found is None:
+        end = _END.match(text, at + 1, limit)
+        if end is None:
             return (0, b"") if not last and len(text) < limit else (min(limit, len(text)), text[at:limit])
-        tag = text[at : found.end()]
+        tag = text[at : end.end()]
         name = _NAME.match(tag)
         self._until = _CLOSED.get(name[1].lower()) if name else None
-        return found.end(), self._links.tag(tag)
+        return end.end(), self._links.tag(tag)
 
 
 class PackedPage(Page):

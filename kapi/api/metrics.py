@@ -70,12 +70,10 @@ class Metrics:
         )  # fmt: skip
         self._events = Family("apiserver_watch_events_total", "Events written to watching clients.", ("group", "resource", "version"))
         self._users = Family("authenticated_user_requests", "Requests of users that were identified.", ("username",))
-        self._identified = Family("authentication_attempts", "Attempts to identify a user.", ("result",))
         self._identifying = Histogram("authentication_duration_seconds", "Seconds to identify a user.", ("result",), _ACCESS)
-        self._allowed = Family("authorization_attempts_total", "Questions whether a user may.", ("result",))
         self._allowing = Histogram("authorization_duration_seconds", "Seconds to answer whether a user may.", ("result",), _ACCESS)
         self._lag = Histogram("kapi_event_loop_lag_seconds", "Seconds a timer came late because the event loop was held.", (), _HELD)
-        self._more: list[Histogram] = []
+        self._more: list[Family | Histogram] = []
         self._cells: dict[tuple[Key, int], _Counted] = {}
         self._counts: dict[Key, list[int]] = {}
         """Requests by the labels of apiserver_request_total."""
@@ -110,18 +108,14 @@ class Metrics:
 
     def identified(self, user: User | None, seconds: float) -> None:
         """It is known who asks, or it is not."""
-        result = ("success",) if user else ("failure",)
-        self._identified.values[result] += 1
-        self._identifying.cell(*result).observe(seconds)
+        self._identifying.cell("success" if user else "failure").observe(seconds)
         if user:
             name = user.name
             self._users.values[(name if name in _NAMED_USERS else "email_id" if "@" in name else "other",)] += 1
 
     def authorized(self, allowed: bool, seconds: float) -> None:
         """It is known whether they may."""
-        result = ("allowed",) if allowed else ("no-opinion",)
-        self._allowed.values[result] += 1
-        self._allowing.cell(*result).observe(seconds)
+        self._allowing.cell("allowed" if allowed else "no-opinion").observe(seconds)
 
     def deprecated(self, kind: Kind, subresource: str) -> None:
         """A deprecated API was asked for."""
@@ -133,29 +127,29 @@ class Metrics:
         self._inflight.values[("mutating",) if request.method in _MUTATING else ("readOnly",)] -= 1
         if request.target is None and request.path not in _HEALTH:
             return
-        asked = _asked(request, dry=b"dryRun=All" in request.scope["query_string"])
-        found = self._cells.get((asked, request.code))
-        if found is None:
+        key = _asked(request, dry=(query := request.scope["query_string"]) != b"" and b"dryRun=All" in query)
+        counted = self._cells.get((key, request.code))
+        if counted is None:
             if len(self._cells) >= limits.METRIC_SERIES:
-                asked = UNKNOWN
-            found = self._cells[asked, request.code] = self._cell(asked, request.code)
-        count, cell, sizes = found
+                key = UNKNOWN
+            counted = self._cells[key, request.code] = self._cell(key, request.code)
+        count, cell, sizes = counted
         count[0] += 1
         if cell is not None:
             cell.observe(time.perf_counter() - request.began)
             if sizes is not None:
                 sizes.observe(request.size)
 
-    def _cell(self, asked: Key, code: int) -> _Counted:
-        count = self._counts.setdefault((str(code), *asked), [0])
-        verb = asked[6]
-        seconds = None if verb in ("WATCH", "CONNECT") else self._durations.cell(*asked)
-        return _Counted(count, seconds, self._sizes.cell(asked[0], *asked[2:]) if verb in ("GET", "LIST") else None)
+    def _cell(self, key: Key, code: int) -> _Counted:
+        count = self._counts.setdefault((str(code), *key), [0])
+        verb = key[6]
+        seconds = None if verb in ("WATCH", "CONNECT") else self._durations.cell(*key)
+        return _Counted(count, seconds, self._sizes.cell(key[0], *key[2:]) if verb in ("GET", "LIST") else None)
 
     def ended(self, request: Request, code: int) -> None:
         """A request was given up in self-defense."""
-        asked = _asked(request)
-        self._ended.values[(str(code), asked[0], *asked[2:])] += 1
+        key = _asked(request)
+        self._ended.values[(str(code), key[0], *key[2:])] += 1
 
     @contextmanager
     def running_long(self, request: Request) -> Iterator[None]:
@@ -189,9 +183,9 @@ class Metrics:
         if self._ticking:
             loop.call_later(_TICK, self._tick, loop, now + _TICK)
 
-    def add(self, *histograms: Histogram) -> None:
+    def add(self, *more: Family | Histogram) -> None:
         """Show these as well."""
-        self._more += histograms
+        self._more += more
 
     # text ---------------------------------------------------------------------------------------------------------------------------
 
@@ -205,7 +199,9 @@ class Metrics:
         size.values[("",)] = store.size()
         parts: list[Family | Histogram] = [requests, self._inflight, self._long, self._ended, self._deprecated, self._events]
         parts += [*_stored(store, catalogue), size, build]
-        parts += [self._users, self._identified, self._identifying, self._allowed, self._allowing, self._durations]
+        identified = self._identifying.counted("authentication_attempts", "Attempts to identify a user.")
+        allowed = self._allowing.counted("authorization_attempts_total", "Questions whether a user may.")
+        parts += [self._users, identified, self._identifying, allowed, self._allowing, self._durations]
         return chain(_lines(parts), self._sli(), _lines((self._sizes, *self._more, self._lag)), metrics.process())
 
     def slis(self) -> Iterator[str]:
@@ -247,7 +243,7 @@ def _stored(store: Store, catalogue: Catalogue) -> tuple[Family, Family]:
 
 
 UNKNOWN: Key = ("apiserver", "", "", "", "", "", "OTHER", "")
-"""What is counted for requests that are for nothing that is served: what clients make up is nobody's label."""
+"""The labels of requests for resources that are not served: made-up names must not become labels."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 

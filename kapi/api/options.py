@@ -162,7 +162,7 @@ class ListOptions:
     watch: bool = False
     bookmarks: bool = False
     initial_events: bool | None = None
-    """Whether a watch begins with what is there: as it is told to, or (None) as its resourceVersion has it."""
+    """Whether a watch begins with the existing objects: sendInitialEvents, or (None) as resourceVersion decides."""
     timeout: int | None = None
     where: Callable[[Entry], bool] | None = field(default=None)
     """The selectors as a test of an entry; None where everything matches."""
@@ -188,28 +188,46 @@ def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
     out.bookmarks = truth(query, "allowWatchBookmarks")
     out.initial_events = truth(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     out.version = query.get("resourceVersion", "")
-    _selectors(out, query, kind, name)
+    query.read()
+    _default(out, query)
     _check_match(out, query)
+    _selectors(out, query, kind, name)
     token = query.get("continue")
     if token and not out.watch:
         if out.version not in ("", "0"):
             raise errors.BadRequest("specifying resource version is not allowed when using continue")
         out.at, out.after = continuing.decode(token)
     elif out.version:
-        revision = _revision(out.version)
-        if query.get("resourceVersionMatch") == "Exact" and revision:
-            out.at = revision
+        _at_version(out, query.get("resourceVersionMatch"), kind)
     return out
 
 
+_UNCACHED = "/core/events/"
+"""What stock keeps no watch cache of."""
+
+
+def _at_version(out: ListOptions, match: str | None, kind: Kind) -> None:
+    """Which state a version means: a page of an older one without resourceVersionMatch is of just that one, and any will do comes whole."""
+    revision = _revision(out.version)
+    if match == "Exact" or (not match and out.limit and not out.name):
+        out.at = revision
+    if out.version == "0" and kind.collection != _UNCACHED:
+        out.limit = 0
+
+
+def _default(out: ListOptions, query: Query) -> None:
+    """A watch from nowhere or anywhere begins with what is there, and says where that ends."""
+    if out.watch and out.version in ("", "0") and not query.get("resourceVersionMatch") and out.initial_events is None:
+        out.initial_events = True
+
+
 def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
-    query.read()
     out.by_label, out.by_field = query.labels, query.fields
     names = kind.strategy.selected_as
     known = names or kind.strategy.fields
     if out.by_field is not None:
         for key in (test.field for test in out.by_field.tests):
-            if key not in known and key not in ("metadata.name", "metadata.namespace"):
+            if key not in known and key != "metadata.name" and (key != "metadata.namespace" or not kind.strategy.selects_namespace):
                 raise errors.BadRequest(unknown_field(kind, key))
         out.by_field = out.by_field.renamed(names) if names else out.by_field
     out.where = _where(out, kind, name)
@@ -224,7 +242,7 @@ _UNKNOWN_FIELDS = {
 
 
 def unknown_field(kind: Kind, key: str) -> str:
-    """What stock says of a field selector it does not know."""
+    """Stock's error for an unsupported field selector."""
     resource = kind.resource
     usual = "field label not supported: {key}" if kind.strategy.fields or kind.custom else _UNKNOWN_FIELDS["replicasets"]
     return _UNKNOWN_FIELDS.get(resource.plural, usual).format(key=key, api=resource.api_version, kind=resource.kind)
@@ -244,6 +262,9 @@ def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] |
     in_key = [test for test in tests if test.field in _IN_KEY]
     if name:
         in_key.append(fields.Test("metadata.name", frozenset((name,))))
+    if len(stored) == 1 and not in_key and matches_labels is None:  # a node's pods
+        only, holds = stored[0].field, stored[0].holds
+        return lambda entry: holds(entry.fields.get(only, ""))
     namespaced = kind.resource.namespaced
 
     def test(entry: Entry) -> bool:
@@ -272,39 +293,48 @@ def _revision(text: str) -> int:
 
 
 def _check_match(out: ListOptions, query: Query) -> None:
-    match, version = query.get("resourceVersionMatch", ""), out.version
-    found: list[Cause] = []
-    what = "resourceVersionMatch"
-    if out.watch:
-        found = _check_watch(out, query, match)
-    else:
-        if "sendInitialEvents" in query:
-            found.append(causes.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
-        if match and not version:
-            found.append(causes.forbidden(what, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
-        elif match and query.get("continue"):
-            found.append(causes.forbidden(what, "resourceVersionMatch is forbidden when continue is provided"))
-        elif match and match not in ("Exact", "NotOlderThan"):
-            text = f'Unsupported value: {go_quote(match)}: supported values: "Exact", "NotOlderThan", ""'
-            found.append(Cause("FieldValueNotSupported", text, what))
-        elif match == "Exact" and version == "0":
-            found.append(causes.forbidden(what, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+    match, given = query.get("resourceVersionMatch", ""), "sendInitialEvents" in query
+    found = _check_watch(match, given, query) if out.watch else _check_list(match, out.version, query)
+    if given and not out.watch:
+        found.append(causes.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     if found:
         raise errors.invalid("ListOptions", _GROUP, "", found)
 
 
-def _check_watch(out: ListOptions, query: Query, match: str) -> list[Cause]:
-    if "sendInitialEvents" not in query:
-        if match:
-            return [
-                causes.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-            ]
+_MATCH = "resourceVersionMatch"
+
+
+def _check_list(match: str, version: str, query: Query) -> list[Cause]:
+    if not match:
         return []
     found: list[Cause] = []
-    if match != "NotOlderThan":
-        text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        found.append(causes.forbidden("resourceVersionMatch", text))
+    if not version:
+        found.append(causes.forbidden(_MATCH, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+    if query.get("continue"):
+        found.append(causes.forbidden(_MATCH, "resourceVersionMatch is forbidden when continue is provided"))
+    if match not in ("Exact", "NotOlderThan"):
+        found.append(_unknown_match(match, '"Exact", "NotOlderThan", ""'))
+    if match == "Exact" and version == "0":
+        found.append(causes.forbidden(_MATCH, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
     return found
+
+
+def _check_watch(match: str, initial_events: bool, query: Query) -> list[Cause]:
+    """`initial_events`: whether sendInitialEvents is said."""
+    found: list[Cause] = []
+    if initial_events and match != "NotOlderThan":
+        found.append(causes.forbidden(_MATCH, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
+    if match and not initial_events:
+        found.append(causes.forbidden(_MATCH, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
+    if match and match != "NotOlderThan":
+        found.append(_unknown_match(match, '"NotOlderThan"'))
+    if match and query.get("continue"):
+        found.append(causes.forbidden(_MATCH, "resourceVersionMatch is forbidden when continue is provided"))
+    return found
+
+
+def _unknown_match(match: str, known: str) -> Cause:
+    return Cause("FieldValueNotSupported", f"Unsupported value: {go_quote(match)}: supported values: {known}", _MATCH)
 
 
 def get_version(query: Query) -> int:

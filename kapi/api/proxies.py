@@ -39,7 +39,7 @@ async def answer(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue,
     target = request.target
     assert target is not None
     scheme, name, port = _split(kind, target.name)
-    obj = encoding.parse(kind, rest.get(kind, target.namespace if kind.resource.namespaced else "", name))
+    obj = await encoding.parsed(kind, rest.get(kind, target.namespace if kind.resource.namespaced else "", name))
     if kind.resource.plural == "nodes":
         peer = await _of_node(kubelets.peer(obj), scheme, port)
     elif kind.resource.plural == "pods":
@@ -53,10 +53,10 @@ async def answer(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue,
         await responses.send(request, 301, b"", b"text/plain", [(b"location", there.encode("latin-1"))])
         return
     led = links.Links(prefix(request), peer.authority, request.header(b"host"))
-    await relay.forward(request, peer, (path or "/") + query, lambda answer: _respond(request, answer, led))
+    await relay.forward(request, peer, (path or "/") + query, lambda answer: respond(request, answer, led))
 
 
-async def _respond(request: Request, answer: relay.Answer, led: links.Links) -> None:
+async def respond(request: Request, answer: relay.Answer, led: links.Links) -> None:
     """A backend's answer, its links led through the proxy."""
     headers = relay.kept(answer)
     given = dict(headers)
@@ -120,11 +120,11 @@ def _split(kind: Kind, text: str) -> tuple[str, str, str]:
 
 def proxyable(text: str) -> str:
     """The address to connect to. Raises BadRequest unless Go calls it global unicast: no loopback, link-local, multicast, 0.0.0.0."""
-    found = names.parse_ip(text)
-    found = getattr(found, "ipv4_mapped", None) or found
-    if found is None or found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified or found == _BROADCAST:
+    ip = names.parse_ip(text)
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip is None or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip == _BROADCAST:
         raise errors.BadRequest("address not allowed")
-    return str(found)
+    return str(ip)
 
 
 @cache
@@ -203,7 +203,7 @@ def _endpoints(rest: Rest, slices: Kind, namespace: str, service: str, port: str
 
 
 def _is_pod(rest: Rest, pods: Kind, namespace: str, endpoint: Object, address: str) -> bool:
-    """Whether an endpoint's address is that of the pod it names: anybody may write endpoints."""
+    """Whether an endpoint's address is that of the pod it names: endpoints can be written by users."""
     named = endpoint.get("targetRef") or {}
     if named.get("namespace") != namespace or not named.get("name"):
         return False
@@ -212,6 +212,6 @@ def _is_pod(rest: Rest, pods: Kind, namespace: str, endpoint: Object, address: s
 
 
 def _kind(catalogue: Catalogue, resource: Resource) -> Kind:
-    found = catalogue.get(resource.group, resource.version, resource.plural)
-    assert found is not None
-    return found
+    kind = catalogue.get(resource.group, resource.version, resource.plural)
+    assert kind is not None
+    return kind

@@ -2,20 +2,21 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import orjson
 
 from kapi import limits
-from kapi.api import chunked, continuing, options, responses
+from kapi.api import chunked, continuing, converting, negotiation, options, packing, responses
+from kapi.api.negotiation import Form
+from kapi.api.pinned import Keeping
 from kapi.api.request import Request
-from kapi.api.responses import Form
-from kapi.objects import errors, integers, nested, offload, time
+from kapi.objects import errors, integers, offload, time
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
-from kapi.registry import encoding, table
+from kapi.registry import conversion, encoding, table
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.collection import Where
@@ -30,12 +31,17 @@ _INCLUDES = ("", "None", "Metadata", "Object")
 
 async def get(request: Request, rest: Rest, kind: Kind, namespace: str, name: str) -> None:
     """Answer with one object."""
-    form = responses.negotiate(request.accept)
+    form = negotiation.of(request, kind)
     if request.scope["query_string"]:
         wanted = options.get_version(request.query)
         if wanted > rest.store.revision:
             raise too_new(wanted, rest.store.revision)
     entry = rest.get(kind, namespace, name)
+    if kind.strategy.converter is not None:
+        entry = await conversion.one(kind, entry)
+    if form.media is negotiation.PROTOBUF and not form.shape:
+        await packing.send_entry(request, kind, entry)
+        return
     if not form.shape and not request.scope["query_string"]:
         await responses.send_encoded(request, 200, encoding.wire(kind, entry.body), form)
         return
@@ -45,9 +51,12 @@ async def get(request: Request, rest: Rest, kind: Kind, namespace: str, name: st
 async def send_stored(request: Request, code: int, kind: Kind, stored: bytes, form: Form) -> None:
     """A stored body in the form the client asked for."""
     if not form.shape:
-        await responses.send_encoded(request, code, encoding.wire(kind, stored), form)
+        if form.media is negotiation.PROTOBUF:
+            await packing.send_stored(request, code, kind, stored)
+        else:
+            await responses.send_encoded(request, code, encoding.wire(kind, stored), form)
         return
-    obj = encoding.served(kind, nested.loads(stored))
+    obj = await encoding.loaded(kind, stored)
     if form.shape == "Table":
         meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         made = partial(table.table, kind, [obj], meta, include_object(request), version=form.version)
@@ -69,16 +78,22 @@ def include_object(request: Request) -> str:
 
 async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
     """Answer with a page of a list, made as it is sent."""
-    form = responses.negotiate(request.accept)
+    form = negotiation.of(request, kind)
     page = await page_of(rest, kind, namespace, how)
-    await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
+    with Keeping(request, rest.store, page.entries):
+        await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
 
 
 async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
     """A list of these entries in the form the client asked for."""
-    if form.shape:
-        head, items = _shaped(request, kind, entries, meta, form)
-        await chunked.send(request, head, items, form, long=_long(kind, entries))
+    if form.media is negotiation.PROTOBUF:
+        await packing.send_list(request, kind, entries, meta, form)
+    elif form.shape:
+        head, items = _shaped(request, kind, meta, form)
+        if await conversion.needed(kind, entries):
+            await converting.send(request, kind, head, entries, items, form)
+        else:
+            await chunked.send(request, head, items(entries), form, long=_long(kind, entries))
     else:
         await send_list(request, kind, entries, meta, form)
 
@@ -88,15 +103,15 @@ def _long(kind: Kind, entries: list[Entry]) -> bool:
     return kind.custom or any(len(entry.body) >= limits.OFFLOAD_BYTES for entry in entries)
 
 
-def _shaped(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> tuple[bytes, Iterator[bytes]]:
-    """The head and the rows or items of a Table or a PartialObjectMetadataList."""
+def _shaped(request: Request, kind: Kind, meta: Object, form: Form) -> tuple[bytes, Callable[[list[Entry]], Iterator[bytes]]]:
+    """The head of a Table or a PartialObjectMetadataList, and what makes its rows or items."""
     version = f"meta.k8s.io/{form.version}"
     if form.shape != "Table":
-        items = (orjson.dumps(table.partial(e.obj, form.version)) for e in entries)
-        return chunked.head("PartialObjectMetadataList", version, meta), items
+        head = chunked.head("PartialObjectMetadataList", version, meta)
+        return head, lambda entries: (orjson.dumps(table.partial(e.obj, form.version)) for e in entries)
     include, now = include_object(request), time.now()
-    rows = (orjson.dumps(table.row(kind, encoding.parse(kind, e), include, now)) for e in entries)
-    return chunked.head("Table", version, meta, items="rows", columnDefinitions=table.columns(kind)), rows
+    head = chunked.head("Table", version, meta, items="rows", columnDefinitions=table.columns(kind))
+    return head, lambda entries: (orjson.dumps(table.row(kind, encoding.parse(kind, e), include, now)) for e in entries)
 
 
 async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
@@ -104,8 +119,11 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     if kind.custom:
         meta.setdefault("continue", "")
     head = chunked.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
+    if await conversion.needed(kind, entries):
+        await converting.send(request, kind, head, entries, partial(encoding.items, kind), form)
+        return
     items = encoding.items(kind, entries)
-    if _short(entries) and form.media is responses.JSON and not responses.pretty(request, form):
+    if _short(entries) and form.media is negotiation.JSON and not responses.pretty(request, form):
         await responses.send(request, 200, b"%s%s]}\n" % (head, b",".join(items)), form.media)
     else:
         await chunked.send(request, head, items, form)
@@ -135,6 +153,8 @@ async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptio
 async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, *, limit: int = 0, **which: Any) -> Page:
     """The page of what the selectors choose; many entries are looked at in turns."""
     where = how.where
+    if where is not None and kind.strategy.converter is not None:
+        return await converting.matching(kind, rest.page(kind, namespace, how.name, **which), where, limit, how.name)
     if where is None or how.name:
         return rest.page(kind, namespace, how.name, limit=limit, equals=how.equals, where=where, **which)
     if limit:  # most pages are full after a few entries

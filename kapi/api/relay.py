@@ -1,8 +1,8 @@
-"""Passing a request on to somebody else (a kubelet, a pod, a service's pod) and the answer back.
+"""Forwards a request to a peer (a kubelet, a pod, an endpoint of a service) and its response back to the client.
 
-Plain requests are parsed, so that the caller's connection stays usable. An upgrade is asked for like anything else; only once the peer has
-agreed is the caller's connection handed over, and spliced byte for byte. Bodies pass in pieces both ways: whoever is slow slows the other.
-Who the peer is, and whether it may be asked, is for the caller of this module to know.
+Plain exchanges are parsed, so that the client's connection stays usable. An upgrade is requested in the same way; once the peer has agreed,
+both connections are spliced byte for byte. Bodies are streamed in both directions, at the speed of the slower side. Callers choose the peer
+and check that it may be reached (`proxies`).
 """
 
 import asyncio
@@ -26,12 +26,12 @@ _HOP = frozenset((
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
     b"transfer-encoding", b"upgrade",
 ))  # fmt: skip
-"""Headers between two neighbours, with those that Connection names."""
+"""Hop-by-hop headers; those that Connection names are hop-by-hop as well."""
 _PRIVATE = frozenset((b"authorization", b"host", b"content-length", b"expect", b"x-forwarded-for", b"x-forwarded-uri"))
-"""Headers of the caller that a peer is not told, or told anew."""
+"""Headers of the client that are not forwarded, or are replaced."""
 _IDENTITY = (b"impersonate-", b"x-remote-")
 _CORS = frozenset(b"access-control-allow-" + what for what in (b"credentials", b"headers", b"methods", b"origin"))
-"""Headers by which a peer would say what other web pages may do with this API."""
+"""Response headers of a peer that would give web pages of other origins access to this API."""
 _TOKEN = re.compile(rb"base64url\.bearer\.authorization\.k8s\.io\.[^,]*,?\s*")
 """A bearer token among the subprotocols of a WebSocket."""
 _BLOCK = 1 << 16
@@ -39,13 +39,15 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who to pass a request on to."""
+    """The server that a request is forwarded to."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
     name: str = ""
-    """What the certificate must be for, where it is not `host`."""
+    """The name in the peer's certificate, where it is not `host`."""
+    identity: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers that name the user to the peer. The Host header is then the peer's own address."""
 
     @property
     def authority(self) -> str:
@@ -57,23 +59,25 @@ class Peer:
 
 
 class NoAnswer(Exception):
-    """The peer did not answer, or with too much; the text is Go's."""
+    """There is no usable response of the peer; the text is that of Go's net/http."""
 
 
 class CutOff(ConnectionError):
-    """The peer's answer ended too early: so must ours."""
+    """The peer's response ended too early, so the response to the client must as well."""
 
 
-async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Raises NoAnswer."""
+async def connect(peer: Peer, buffer: int = limits.PEER_BUFFER_BYTES) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Reads so many bytes ahead at most. Raises NoAnswer."""
     name = (peer.name or peer.host) if peer.tls else None
     try:
         async with asyncio.timeout(limits.PEER_CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
-                peer.host, peer.port, ssl=peer.tls, limit=limits.PEER_BUFFER_BYTES // 2, server_hostname=name
+                peer.host, peer.port, ssl=peer.tls, limit=buffer // 2, server_hostname=name
             )
     except (OSError, TimeoutError) as why:
         raise NoAnswer(failures.message(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
+    except UnicodeError:  # a label of more than 63 characters
+        raise NoAnswer(f"dial tcp: lookup {peer.host}: no such host") from None
     if peer.tls:
         writer.transport.set_write_buffer_limits(high=1)  # beside the 64 KiB of what is below it
     sock = writer.get_extra_info("socket")
@@ -84,14 +88,14 @@ async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 
 
 def _connection_names(headers: Headers) -> set[bytes]:
-    """The headers that Connection says are for the neighbour only."""
+    """The headers named by Connection."""
     return {word.strip().lower() for name, value in headers if name == b"connection" for word in value.split(b",")}
 
 
 def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers, *, host: str = "") -> bytes:
-    """A request's head for the peer: what the caller said, without what is between us and the caller; `host` where it is not the peer's."""
+    """The header block for the peer: the client's headers without hop-by-hop and private ones; `host` replaces the peer's address."""
     given: Headers = request.scope["headers"]
-    gone = _HOP | _PRIVATE | _connection_names(given)
+    gone = _HOP | _PRIVATE | _connection_names(given) | {name for name, _ in peer.identity}
     lines = [f"{method} {path} HTTP/1.1".encode(), f"host: {host or peer.authority}".encode("latin-1")]
     for name, value in given:
         if name == b"sec-websocket-protocol":
@@ -100,24 +104,24 @@ def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers, 
             lines.append(name + b": " + value)
     client = request.scope.get("client")
     seen = [value for name, value in given if name == b"x-forwarded-for"] + ([client[0].encode()] if client else [])
-    more = [(b"x-forwarded-for", b", ".join(seen)), (b"x-forwarded-uri", request.scope["raw_path"]), *extra]
+    more = [(b"x-forwarded-for", b", ".join(seen)), (b"x-forwarded-uri", request.scope["raw_path"]), *peer.identity, *extra]
     lines += [name + b": " + value for name, value in more]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 class Answer:
-    """The peer's answer: status and headers first, then the body in pieces."""
+    """The peer's response: status and headers first, then the body in chunks."""
 
     def __init__(self, reader: asyncio.StreamReader, method: str) -> None:
         self.headers: Headers = []
         self.status = 0
         self.raw = b""
-        """What was read of the connection, up to and with the head."""
+        """All bytes that were read up to the end of the header block."""
         self._reader, self._bodiless = reader, method == "HEAD"
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
         self._bare = 0
-        """Bytes read since the last piece of the body."""
+        """Bytes read since the last chunk of the body."""
         self._done = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -129,7 +133,7 @@ class Answer:
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
-            self.headers.clear()  # the answer is still to come
+            self.headers.clear()  # an interim response
             return
         self.status = status
         self._done = self._bodiless
@@ -167,14 +171,14 @@ class Answer:
             if data:
                 self._parser.feed_data(data)
         except httptools.HttpParserError as why:
-            if not self._done:  # what is behind the answer is nobody's business
+            if not self._done:  # bytes after the response are ignored
                 raise NoAnswer(f"malformed HTTP response: {why}") from None
         except httptools.HttpParserUpgrade:
-            self._done = True  # what follows is no HTTP
+            self._done = True  # the following bytes are not HTTP
         return data
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises CutOff."""
+        """The chunks of the body as they arrive. Raises CutOff."""
         measured = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
         while True:
             if self._parts:
@@ -191,7 +195,7 @@ class Answer:
             self._done = self._done or not data
 
     async def text(self) -> str:
-        """The beginning of a body that is a message. Raises CutOff."""
+        """The first PEER_TEXT_BYTES of the body as text. Raises CutOff."""
         found = b""
         async for piece in self.chunks():
             found += piece
@@ -204,7 +208,7 @@ class Answer:
 
 
 async def _upload(request: Request, writer: asyncio.StreamWriter | None, *, chunked: bool) -> None:
-    """Pass the caller's body on as it comes, then wait until the caller is gone. Without a writer there is nobody to pass it on to."""
+    """Forward the client's body, then wait until the client disconnects. Without a writer the body is dropped."""
     more = True
     while (message := await request.receive())["type"] != "http.disconnect":
         if writer is None or not more:
@@ -216,11 +220,11 @@ async def _upload(request: Request, writer: asyncio.StreamWriter | None, *, chun
             writer.write(piece)
             await writer.drain()
         except OSError:
-            writer = None  # it may have answered all the same
+            writer = None  # it may have responded before it closed
 
 
 async def _while_wanted(request: Request, work: Coroutine[Any, Any, None], writer: asyncio.StreamWriter | None, chunked: bool) -> None:
-    """Do the work unless the caller goes away."""
+    """Run `work` until it is done or the client disconnects."""
     working = asyncio.ensure_future(work)
     uploading = asyncio.ensure_future(_upload(request, writer, chunked=chunked))
     try:
@@ -238,28 +242,42 @@ async def _while_wanted(request: Request, work: Coroutine[Any, Any, None], write
 async def _asked(
     request: Request, peer: Peer, path: str, method: str, extra: Headers, host: str = ""
 ) -> AsyncIterator[tuple[Answer, asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection on which the head of the request was sent, and what will be its answer. Raises NoAnswer."""
-    reader, writer = await _connect(peer)
+    """A connection on which the header block was sent, with the response to read. Raises NoAnswer."""
+    reader, writer = await connect(peer)
+    answer = Answer(reader, method)
     try:
         writer.write(_head(request, method, path, peer, extra, host=host))
-        yield Answer(reader, method), reader, writer
+        yield answer, reader, writer
     finally:
+        leave(answer, writer)
+
+
+def leave(answer: Answer, writer: asyncio.StreamWriter) -> None:
+    """Close a connection that has served: nothing more is read of a peer that goes on sending, as TLS does while it says farewell."""
+    if answer.status == 101:
         splicing.close(writer)
+    else:
+        writer.transport.abort()
+
+
+def _closing(peer: Peer) -> Headers:
+    """Ask for one answer only, but not over TLS: where a slow caller makes us pause, the peer's farewell would cost us what is not read."""
+    return [] if peer.tls else [(b"connection", b"close")]
 
 
 async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method: str = "") -> None:
-    """Ask the peer and give its answer to `send`, a coroutine function; with a `method` of its own the caller's body is not sent.
+    """Send the request to the peer and pass its response to `send`, a coroutine function; with a `method`, the client's body is not sent.
 
     Raises NoAnswer.
     """
     length = request.header(b"content-length")
     chunked = not method and request.header(b"transfer-encoding") != ""
-    extra: Headers = [(b"connection", b"close")]
+    extra = _closing(peer)
     if chunked:
         extra.append((b"transfer-encoding", b"chunked"))
     elif length and not method:
         extra.append((b"content-length", length.encode()))
-    host = "" if method else request.header(b"host")
+    host = "" if method or peer.identity else request.header(b"host")
     async with _asked(request, peer, path, method or request.method, extra, host) as (answer, _, writer):
 
         async def work() -> None:
@@ -272,11 +290,11 @@ async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method
 
 
 async def stream(request: Request, peer: Peer, path: str, carry: Any, refuse: Any) -> None:
-    """Get a body of the peer for who will take over the caller's connection: `carry(answer)`; an error is for `refuse(answer)`.
+    """GET from the peer for a client whose connection is taken over: calls `carry(answer)`, or `refuse(answer)` for an error response.
 
     Both are coroutine functions. Raises NoAnswer.
     """
-    async with _asked(request, peer, path, "GET", [(b"connection", b"close")]) as (answer, _, _):
+    async with _asked(request, peer, path, "GET", _closing(peer)) as (answer, _, _):
 
         async def work() -> None:
             await answer.begin()
@@ -289,7 +307,7 @@ async def stream(request: Request, peer: Peer, path: str, carry: Any, refuse: An
 
 
 async def forward(request: Request, peer: Peer, path: str, send: Any) -> None:
-    """Pass the request on and give the answer to `send`, a coroutine function; upgrades are spliced."""
+    """Forward the request and pass the response to `send`, a coroutine function; upgrades are spliced."""
     if server.UPGRADE in (request.scope.get("extensions") or {}):
         await splice(request, peer, path)
         return
@@ -300,10 +318,11 @@ async def forward(request: Request, peer: Peer, path: str, send: Any) -> None:
 
 
 async def splice(request: Request, peer: Peer, path: str) -> None:
-    """Ask the peer to upgrade; when it does, give the caller's connection to it, else pass its refusal on."""
+    """Request an upgrade from the peer; splice both connections if it agrees, else forward its response."""
     extra: Headers = [(b"connection", b"Upgrade"), (b"upgrade", request.header(b"upgrade").encode("latin-1"))]
     try:
-        async with _asked(request, peer, path, request.method, extra, request.header(b"host")) as (answer, reader, writer):
+        host = "" if peer.identity else request.header(b"host")
+        async with _asked(request, peer, path, request.method, extra, host) as (answer, reader, writer):
 
             async def work() -> None:
                 await answer.begin()
@@ -323,15 +342,15 @@ async def splice(request: Request, peer: Peer, path: str) -> None:
 
 
 def kept(answer: Answer) -> Headers:
-    """The headers of the peer's answer that are for the caller."""
+    """The headers of the peer's response that are forwarded to the client."""
     gone = _HOP | _CORS | _connection_names(answer.headers)
     if answer.status in (204, 304):
-        gone |= {b"content-length"}  # of a body that does not come
+        gone |= {b"content-length"}  # such responses have no body
     return [(name, value) for name, value in answer.headers if name not in gone]
 
 
 async def respond(request: Request, answer: Answer, headers: Headers, chunks: AsyncIterator[bytes] | None = None) -> None:
-    """The peer's answer as ours, piece by piece: its body, or what was made of that. Raises CutOff."""
+    """Send the peer's response to the client: its body, or `chunks` instead. Raises CutOff."""
     request.code = answer.status
     await request.send({"type": "http.response.start", "status": answer.status, "headers": headers})
     async for piece in chunks or answer.chunks():

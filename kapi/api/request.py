@@ -1,7 +1,8 @@
 """A request: the URL taken apart, headers and body at hand. Knows nothing of kinds."""
 
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from kapi import limits
@@ -65,7 +66,7 @@ class Request:
 
     __slots__ = (
         "_body", "_query", "accept", "audit_id", "authorization", "began", "cache", "code", "content_type", "encoding", "impersonates",
-        "known", "method", "path", "receive", "scope", "send", "size", "target", "turn", "user", "user_agent", "verb", "warnings",
+        "known", "method", "packed", "path", "receive", "scope", "send", "size", "target", "turn", "user", "user_agent", "verb", "warnings",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +74,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.accept = self.content_type = self.user_agent = self.authorization = self.audit_id = self.encoding = ""
-        self.impersonates = credentials = False
+        self.impersonates = self.packed = credentials = False
         for name, value in scope["headers"]:
             if name == b"authorization":
                 if not credentials:  # of several the first counts
@@ -88,6 +89,8 @@ class Request:
                 self.encoding = value.decode("latin-1")
             elif name == b"audit-id":
                 self.audit_id = value.decode("latin-1")
+            elif name == b"content-encoding":
+                self.packed = value == b"gzip"
             elif name.startswith(b"impersonate-"):
                 self.impersonates = True
         self.target: Target | None = None
@@ -123,9 +126,10 @@ class Request:
         """The last value of a header, by its lower-case name."""
         return next((v.decode("latin-1") for k, v in reversed(self.scope["headers"]) if k == name), "")
 
-    async def body(self, work: int = 0) -> bytes:
+    async def body(self, work: int = 0, waits: Callable[[], bool] = lambda: False) -> bytes:
         """The whole body, unpacked if it came as gzip; once it, or the object of so many bytes it is about, may be worked on.
 
+        `waits`: whether that includes waiting for rules or webhooks, asked for what is large.
         Raises RequestEntityTooLarge, Timeout, ConnectionError, TooMuch.
         """
         if self._body is None:
@@ -135,20 +139,29 @@ class Request:
                 raise errors.Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
             if len(raw) > limits.REQUEST_BODY_BYTES:
                 raise too_large()
-            packed = self.header(b"content-encoding") == "gzip"
-            await self.take_turn(limits.REQUEST_BODY_BYTES if packed else max(work, len(raw)))
-            self._body = _unpacked(raw) if packed else raw
+            await self.take_turn(limits.REQUEST_BODY_BYTES if self.packed else max(work, len(raw)), waits)
+            self._body = _unpacked(raw) if self.packed else raw
         return self._body
 
-    async def take_turn(self, size: int) -> None:
+    async def take_turn(self, size: int, waits: Callable[[], bool] = lambda: False) -> None:
         """Wait until as much as this may be worked on, which is at once for what is small. Raises TooMuch."""
         if self.turn is not None or size < limits.OFFLOAD_BYTES:
             return
-        self.turn = offload.Turn(size)
+        self.turn = offload.Turn(size, waits=waits())
         connection = self.scope["extensions"].get(server.CONNECTION)
         if connection is not None:
             connection.set_turn(self.turn.ready)
         await self.turn.ready
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Within, others may work on large bodies: the request waits for somebody else. Raises TooMuch."""
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            turn.give_back()
+        yield
+        if turn is not None:
+            await self.take_turn(turn.size)
 
     def end_turn(self) -> None:
         """The work is done: what remains is to write the answer, and the body is not kept while a client takes that."""

@@ -1,6 +1,6 @@
 """The requests that are logged: with -v 6 all of them, otherwise those that took long, and those whose handler broke.
 
-What a client sent is never logged, beyond the path without its query and what it says its name is: bodies and headers hold secrets.
+Of what a client sent, only the path without the query and the User-Agent are logged: queries, bodies and headers may hold secrets.
 """
 
 import logging

@@ -1,6 +1,6 @@
-"""Answers: what an Accept header asks for, and bytes onto the wire (JSON or YAML, gzip, Warning headers, Status for errors).
+"""Answers: bytes onto the wire (JSON, YAML or protobuf, gzip, Warning headers, Status for errors).
 
-JSON is the only encoding objects are kept in; YAML is made from it when asked for.
+JSON is what objects are stored in; YAML and protobuf are made from it when asked for.
 """
 
 import gzip
@@ -9,21 +9,21 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import yaml
 
 from kapi import limits
+from kapi.api.negotiation import JSON, PROTOBUF, YAML, Form, of_document
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, nested, offload
-from kapi.objects.caching import kept
 from kapi.objects.meta import Object
+from kapi.schema import protobuf_encoding
 
 Headers = list[tuple[bytes, bytes]]
 
-JSON, YAML = b"application/json", b"application/yaml"
 WARNINGS_LONG, WARNING_LONG = 4096, 256
 """Characters of all warnings from which they are cut, and what is left of each then."""
 GZIP_FROM = 128 * 1024
@@ -33,52 +33,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EYES = ("curl", "Wget", "Mozilla/5.0")
 _CHUNK = 72 * 1024
 """Bytes a write: TLS out of Python is fastest near this size."""
-
-
-class Form(NamedTuple):
-    """How the client wants an answer: media type and, for objects, as="" | Table | PartialObjectMetadata(List)."""
-
-    media: bytes = JSON
-    shape: str = ""
-    version: str = "v1"
-    pretty: bool = False
-
-
-_MEDIA = {"application/json": JSON, "*/*": JSON, "application/*": JSON, "application/yaml": YAML, "text/*": None}
-_SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
-_AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-
-
-def negotiate(accept: str, tables: bool = True) -> Form:
-    """The first acceptable clause of an Accept header; some answers have no form as `tables`. Raises NotAcceptable."""
-    return _negotiate(accept) if tables else _negotiate_without_tables(accept)
-
-
-@kept(256)
-def _negotiate(accept: str) -> Form:
-    return _first_acceptable(accept, True)
-
-
-@kept(256)
-def _negotiate_without_tables(accept: str) -> Form:
-    return _first_acceptable(accept, False)
-
-
-def _first_acceptable(accept: str, tables: bool) -> Form:
-    if not accept:
-        return Form()
-    for clause in accept.split(","):
-        media, *parameters = (part.strip() for part in clause.split(";"))
-        known = _MEDIA.get(media)
-        if known is None:
-            continue
-        given = dict(p.partition("=")[::2] for p in parameters)
-        pretty = given.get("pretty") == "1"
-        if "as" not in given:
-            return Form(known, pretty=pretty)
-        if given["as"] in (_SHAPES if tables else _SHAPES[1:]) and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
-            return Form(known, given["as"], given["v"], pretty)
-    raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}", {})
 
 
 def common_headers(request: Request) -> Headers:
@@ -176,6 +130,10 @@ def _indented(payload: bytes) -> bytes:
 
 
 async def send_object(request: Request, code: int, obj: Object, form: Form | None = None) -> None:
+    """An object of any type that is answered."""
+    if form is not None and form.media is PROTOBUF:
+        await send(request, code, protobuf_encoding.whole(obj), PROTOBUF)
+        return
     await send_encoded(request, code, orjson.dumps(obj), form or Form())
 
 
@@ -185,12 +143,12 @@ async def send_text(request: Request, code: int, text: str) -> None:
 
 
 async def send_missing(request: Request) -> None:
-    """What stock says of a path where nothing is."""
+    """Stock's response for an unknown path."""
     await send_text(request, 404, "404 page not found\n")
 
 
 async def send_too_many(request: Request) -> None:
-    """What stock says when as many requests are under way as may be."""
+    """Stock's response when too many requests are in flight."""
     headers = [(b"x-content-type-options", b"nosniff"), (b"retry-after", b"1")]
     await send(request, 429, b"Too many requests, please try again later.\n", b"text/plain; charset=utf-8", headers)
 
@@ -203,12 +161,15 @@ async def send_error(request: Request, error: errors.StatusError) -> None:
         headers.append((b"retry-after", str(seconds).encode()))
     if error.code == 401:
         headers.append((b"www-authenticate", b'Basic realm="kubernetes-master"'))
-    payload = orjson.dumps(error.status())
     try:
-        form = negotiate(request.accept)
+        form = of_document(request)
     except errors.NotAcceptable:
         form = Form(pretty=True)
-    await send(request, error.code, await encoded(request, payload, form), form.media, headers)
+    if form.media is PROTOBUF:
+        payload = protobuf_encoding.whole(error.status())
+    else:
+        payload = await encoded(request, orjson.dumps(error.status()), form)
+    await send(request, error.code, payload, form.media, headers)
 
 
 def yaml_bytes(obj: Any) -> bytes:

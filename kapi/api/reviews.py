@@ -5,7 +5,7 @@ from collections.abc import Callable
 from kapi import limits
 from kapi.access import rbac
 from kapi.access.access import Access
-from kapi.api import options, responses, writing
+from kapi.api import negotiation, options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import errors, fields, jwt, time
 from kapi.objects.meta import Object
@@ -19,7 +19,7 @@ from kapi.schema import managed
 
 async def answer(request: Request, access: Access, kind: Kind) -> None:
     """Answer the review that was POSTed."""
-    accepted = responses.negotiate(request.accept, tables=False)
+    accepted = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     form, raw = writing.media(request), await request.body()
@@ -33,8 +33,8 @@ async def answer(request: Request, access: Access, kind: Kind) -> None:
         await what.run(_completed, what, obj)
         if resource.kind == "TokenReview" and not (obj.get("spec") or {}).get("token"):
             raise errors.BadRequest("token is required for TokenReview in authentication")
-        if found := await what.run(kind.strategy.validate, obj, None):
-            raise errors.invalid("", resource.group, "", found)
+        if causes := await what.run(kind.strategy.validate, obj, None):
+            raise errors.invalid("", resource.group, "", causes)
     obj["status"] = _ANSWERS[resource.kind](access, request.user, obj)
     await responses.send_object(request, 201, table.partial(obj, accepted.version) if accepted.shape else obj, accepted)
 
@@ -73,12 +73,12 @@ def _selected(selector: Object) -> tuple[tuple[str, str], ...]:
             return tuple(fields.parse(raw).equals.items())
         except ValueError:
             return ()
-    found = ((r.get("key", ""), r.get("values") or []) for r in selector.get("requirements") or () if r.get("operator") == "In")
-    return tuple((key, values[0]) for key, values in found if len(values) == 1)
+    requirements = ((r.get("key", ""), r.get("values") or []) for r in selector.get("requirements") or () if r.get("operator") == "In")
+    return tuple((key, values[0]) for key, values in requirements if len(values) == 1)
 
 
-def _decided(access: Access, asked: Attributes) -> Object:
-    decision = access.authorizer.authorize(asked)
+def _decided(access: Access, attributes: Attributes) -> Object:
+    decision = access.authorizer.authorize(attributes)
     out: Object = {"allowed": decision.allowed}
     if decision.reason:
         out["reason"] = decision.reason
@@ -96,8 +96,8 @@ def _access(access: Access, user: User, obj: Object) -> Object:
 
 
 def _rules(access: Access, user: User, obj: Object) -> Object:
-    found, problems = access.authorizer.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
-    resources, urls = rbac.resource_rules(found)
+    rules, problems = access.authorizer.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
+    resources, urls = rbac.resource_rules(rules)
     out: Object = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": bool(problems)}
     if problems:
         out["evaluationError"] = ", ".join(problems)

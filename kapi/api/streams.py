@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from kapi.api import options, proxies, relay, watching, writing
+from kapi.api import eventframes, negotiation, options, proxies, relay, watching, writing
 from kapi.api.eventlines import Count
 from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
@@ -46,7 +46,7 @@ async def connect(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue
     if request.target.subresource == "proxy":
         await proxies.answer(request, kind, rest, catalogue, kubelets)
         return
-    pod = encoding.parse(kind, rest.get(kind, request.target.namespace, request.target.name))
+    pod = await encoding.parsed(kind, rest.get(kind, request.target.namespace, request.target.name))
     find = partial(_kubelet, pod, rest, catalogue, kubelets)
     if request.target.subresource == "log":
         await _log(request, pod, find)
@@ -58,17 +58,17 @@ async def _admit(request: Request, rest: Rest, kind: Kind) -> None:
     """Put a CONNECT through admission; its object is the options, e.g. {"kind": "PodExecOptions", "stdin": True, "command": ["ls"], …}."""
     target = request.target
     assert target is not None
-    asked: Object = {"kind": subresource_kind(kind, target.subresource)[2], "apiVersion": kind.resource.api_version}
+    options: Object = {"kind": subresource_kind(kind, target.subresource)[2], "apiVersion": kind.resource.api_version}
     for key, value in urls.parameters(request.scope["query_string"]):
         if key in _STREAMS:
-            asked[key] = value.lower() in _TRUE
+            options[key] = value.lower() in _TRUE
         elif key in _REPEATED:
-            asked.setdefault(key, []).append(integers.parse(value) if value.isascii() and value.isdecimal() and key == "ports" else value)
+            options.setdefault(key, []).append(integers.parse(value) if value.isascii() and value.isdecimal() and key == "ports" else value)
         elif key == "container":
-            asked[key] = value
+            options[key] = value
     if target.subresource == "proxy":
-        asked["path"] = "/" + target.rest
-    await rest.admit(writing.call(request, kind, {}), "CONNECT", asked)
+        options["path"] = "/" + target.rest
+    await rest.admit(writing.call(request, kind, {}), "CONNECT", options)
 
 
 def _kubelet(pod: Object, rest: Rest, catalogue: Catalogue, kubelets: Kubelets) -> Peer | None:
@@ -152,7 +152,7 @@ async def _accepted(request: Request, subprotocols: Sequence[str] | None = None)
 
 
 async def _until_closed(socket: "websocket.WebSocket", sending: Coroutine[Any, Any, None]) -> None:
-    """Send to a client that has nothing to say but goodbye, then close."""
+    """Send to a client from which only a close is expected, then close."""
 
     async def listen() -> None:
         async for _ in socket.messages():
@@ -172,7 +172,7 @@ async def _until_closed(socket: "websocket.WebSocket", sending: Coroutine[Any, A
 
 
 async def _pass_on(request: Request, answer: relay.Answer, *, headers: relay.Headers) -> None:
-    """A kubelet's answer with logs, or what it says instead."""
+    """A kubelet's response with logs, or its error."""
     if answer.status < 400:
         await relay.respond(request, answer, headers)
         return
@@ -207,11 +207,15 @@ async def _upgrade(request: Request, pod: Object, find: Callable[[], Peer | None
 
 
 async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count) -> None:
-    """Answer a watch on an upgraded connection: a text frame for each event."""
+    """Answer a watch on an upgraded connection: a text frame for each event, in protobuf a binary one."""
     wanted = watching.Watching(request, rest, kind, namespace, how, count, whole=True)
     socket = await _accepted(request)
 
     async def send(lines: bytes) -> None:
+        if wanted.lines.form.media is negotiation.PROTOBUF:
+            for event in eventframes.messages(lines):
+                await socket.send(event)
+            return
         for line in lines.splitlines():
             await socket.send_text(line)
 

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 
 from kapi.access.tokens import Tokens
-from kapi.api import options, responses, writing
+from kapi.api import negotiation, options, reading, responses, writing
 from kapi.api.request import Request
-from kapi.objects import causes, errors, nested
+from kapi.objects import causes, errors
 from kapi.objects.meta import Object
-from kapi.registry import binding, encoding, eviction, metadata, scale, table
+from kapi.registry import binding, conversion, encoding, eviction, metadata, scale, table
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, WriteResult
@@ -25,11 +25,10 @@ _ALSO = {"Eviction": ("policy/v1beta1",)}
 """Versions of a body that are taken beside its own."""
 
 
-async def _body(request: Request, what: Call, group: str, version: str, kind: str, form: str = "") -> Object:
+async def _body(request: Request, rest: Rest, what: Call, group: str, version: str, kind: str, form: str = "") -> Object:
     """A request body of a kind that is never stored."""
     form = form or writing.media(request)
-    raw = await request.body()
-    what.weigh(raw)
+    raw = await writing.body_for(request, rest, what)
     return await what.run(_decoded, raw, form, what, group, version, kind)
 
 
@@ -52,15 +51,29 @@ def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: 
 
 async def get_scale(request: Request, rest: Rest, kind: Kind) -> None:
     what = writing.call(request, kind, {})
-    obj = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
+    entry = rest.get(kind, what.namespace, what.name)
+    if kind.strategy.converter is not None:
+        entry = await conversion.one(kind, entry)
+    await _send_scale(request, kind, await encoding.parsed(kind, entry))
+
+
+async def _send_scale(request: Request, kind: Kind, obj: Object) -> None:
+    """The Scale of an object in the form the client asked for."""
+    made, form = scale.of(obj, kind.strategy.scale), negotiation.of(request, kind)
+    if form.shape == "Table":
+        made = table.scale(kind, made, reading.include_object(request), form.version)
+    elif form.shape == "PartialObjectMetadata":
+        made = table.partial(made, form.version)
+    elif form.shape:
+        raise errors.NotAcceptable("406: Not Acceptable", {})
+    await responses.send_object(request, 200, made, form)
 
 
 async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
     """PUT a Scale."""
     given = options.write_options(request.query, "UpdateOptions")
     what = writing.call(request, kind, given)
-    wanted = await _body(request, what, "autoscaling", "v1", "Scale")
+    wanted = await _body(request, rest, what, "autoscaling", "v1", "Scale")
     metadata.check_name(wanted["metadata"], what.name)
     await _write_scale(request, rest, what, lambda current: wanted)
 
@@ -73,15 +86,14 @@ async def patch_scale(request: Request, rest: Rest, kind: Kind) -> None:
     if type_ == patching.APPLY:
         await _apply_scale(request, rest, what)
         return
-    raw = await request.body()
-    what.weigh(raw)
+    raw = await writing.body_for(request, rest, what)
     schema = builtin.schema(builtin.named("autoscaling", "v1", "Scale"))
     await _write_scale(request, rest, what, await what.run(writing.merger, what, type_, raw, schema, "autoscaling/v1", "Scale"))
 
 
 async def _apply_scale(request: Request, rest: Rest, what: Call) -> None:
     """An applied Scale owns spec.replicas of the object: it becomes an apply of just that field on the object."""
-    wanted = await _body(request, what, "autoscaling", "v1", "Scale", "yaml")
+    wanted = await _body(request, rest, what, "autoscaling", "v1", "Scale", "yaml")
     resource = what.kind.resource
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
     applied = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": what.name}}
@@ -114,8 +126,7 @@ async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) ->
 
 
 async def _answer_scale(request: Request, kind: Kind, written: WriteResult) -> None:
-    obj = encoding.served(kind, nested.loads(written.body))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
+    await _send_scale(request, kind, await encoding.loaded(kind, written.body))
 
 
 # pods -------------------------------------------------------------------------------------------------------------------------------
@@ -130,10 +141,10 @@ def _check_name(wanted: Object, name: str, kind: str) -> None:
 
 async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     """POST pods/NAME/binding, or a Binding that names the pod itself to bindings."""
-    form = responses.negotiate(request.accept, tables=False)
+    form = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = writing.call(request, kind, given)
-    wanted = await _body(request, what, "", "v1", "Binding")
+    wanted = await _body(request, rest, what, "", "v1", "Binding")
     given_name = wanted["metadata"].get("name")
     if not request.target or not request.target.name:
         what.name, what.subresource = given_name or "", "binding"
@@ -146,10 +157,10 @@ async def bind(request: Request, rest: Rest, kind: Kind) -> None:
 
 async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None:
     """POST pods/NAME/eviction."""
-    form = responses.negotiate(request.accept, tables=False)
+    form = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
-    wanted = await _body(request, what, "policy", "v1", "Eviction")
+    wanted = await _body(request, rest, what, "policy", "v1", "Eviction")
     _check_name(wanted, what.name, "Eviction")
     how = options.delete_options(options.Query(), wanted.get("deleteOptions") or {})
     what.dry_run = what.dry_run or "dryRun" in how
@@ -164,10 +175,10 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
 
 async def token(request: Request, rest: Rest, kind: Kind, tokens: Tokens) -> None:
     """POST serviceaccounts/NAME/token."""
-    form = responses.negotiate(request.accept, tables=False)
+    form = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
-    wanted = await _body(request, what, "authentication.k8s.io", "v1", "TokenRequest")
+    wanted = await _body(request, rest, what, "authentication.k8s.io", "v1", "TokenRequest")
     await rest.admit(what, "CREATE", wanted)
     answered = tokens.request(what.namespace, what.name, wanted)
     await responses.send_object(request, 201, table.partial(answered, form.version) if form.shape else answered, form)

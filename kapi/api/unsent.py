@@ -1,10 +1,12 @@
-"""What watchers have yet to take, all together: bounded, however many there are and however slowly they read.
+"""Bounds the memory of events that slow watch clients have not read, for all watches together.
 
-A connection buffers some pieces, and an event that is half written stays in memory until its client has taken it. When that is too much,
-further large events wait, and clients that have taken nothing for a while are cut off, those first that have been slow for longest.
+A connection buffers some pieces, and a partly written event stays in memory until its client has read it. Above the bound, further large
+events, and what a watch begins with, wait; clients that have read nothing for a while are disconnected, those first that have been slow
+for longest.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -13,31 +15,31 @@ from kapi.api.request import Request
 from kapi.http import server
 
 HIGH_WATER = 16 * 1024
-"""Bytes that TLS may hold of a watch before it has to wait."""
+"""Bytes that TLS may buffer for a watch before the watch has to wait."""
 BUFFERED = 144 * 1024
-"""What a connection takes whose client does not read: TLS's buffer, the transport's, and the pieces that are too much for each."""
+"""Bytes buffered for a client that does not read: in TLS, in the transport, and the piece that exceeds each buffer."""
 
 Held = tuple[int, int]
-"""What is half written: a number that those share who hold the same, and its bytes."""
+"""A partly written event: a number, equal for watchers that share its bytes, and its size in bytes."""
 
 
 class Slow(Protocol):
     """A watcher."""
 
     def resume(self) -> None:
-        """Go on with the large event that had to wait."""
+        """Write the large event that was deferred."""
 
     def cut(self) -> None:
-        """End the connection."""
+        """Close the connection."""
 
 
 class Unsent:
-    """The watchers of one event loop whose clients have to be waited for."""
+    """The watchers of one event loop that wait for slow clients, and the bytes these hold."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self._blocked: dict[Slow, tuple[float, Held]] = {}
-        """Since when, and what it holds; the one that has been slow for longest is first."""
+        """Since when each is blocked (loop time) and what it holds; the longest blocked is first."""
         self._holders: dict[Held, int] = {}
         self._deferred: dict[Slow, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -48,18 +50,18 @@ class Unsent:
         return self.bytes >= limits.WATCHES_UNSENT_BYTES
 
     def defer(self, one: Slow) -> None:
-        """Have it resumed when there is room."""
+        """Call its `resume` when there is memory for its event."""
         self._deferred[one] = None
 
     def block(self, one: Slow, held: Held) -> None:
-        """Its client is slow from now on."""
+        """Count what it holds: its client does not accept more."""
         self._blocked[one] = asyncio.get_running_loop().time(), held
         holders = self._holders[held] = self._holders.get(held, 0) + 1
         self.bytes += BUFFERED + (held[1] if holders == 1 else 0)
         self._set_timer()
 
     def free(self, one: Slow) -> None:
-        """Its client has taken what there was, or is gone."""
+        """Count it no longer: its client has read all, or is disconnected."""
         found = self._blocked.pop(one, None)
         if found is None:
             return
@@ -71,14 +73,14 @@ class Unsent:
         self.admit()
 
     def admit(self) -> None:
-        """Let one that was deferred go on, if there is room. Whoever was resumed calls this once it has gone on."""
+        """Resume one deferred watcher, if there is memory. A resumed watcher calls this when it has written its event."""
         if self._deferred and not self.full:
             other = next(iter(self._deferred))
             del self._deferred[other]
             other.resume()
 
     def leave(self, one: Slow) -> None:
-        """It has ended."""
+        """Forget a watcher that has ended."""
         self._deferred.pop(one, None)
         self.free(one)
 
@@ -98,16 +100,55 @@ class Unsent:
         self._set_timer()
 
 
+class Start:
+    """The beginning of a watch, what was there before it: pieces that its client may take slowly."""
+
+    def __init__(self, send: Callable[[bytes], Awaitable[None]], connection: "Connection") -> None:
+        self._send, self._connection = send, connection
+        self._unsent = of_loop()
+        self._room: asyncio.Future[None] | None = None
+
+    def at_once(self, piece: bytes, write: Callable[[bytes], bool] | None) -> bool:
+        """Write it without waiting. False when the client, or others', have to be waited for."""
+        return write is not None and not self._unsent.full and write(piece)
+
+    async def send(self, piece: bytes) -> None:
+        """Write a piece when there is room for it and the client takes it."""
+        waits = self._unsent.full
+        if waits:
+            self._room = asyncio.get_running_loop().create_future()
+            self._unsent.defer(self)
+            await self._room
+        self._unsent.block(self, (-id(self), len(piece)))
+        if waits:
+            self._unsent.admit()
+        try:
+            await self._send(piece)
+        finally:
+            self._unsent.free(self)
+
+    def resume(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def cut(self) -> None:
+        self._connection.abort()
+
+    def leave(self) -> None:
+        """All is written, or the client is gone."""
+        self._unsent.leave(self)
+
+
 _all: WeakKeyDictionary[asyncio.AbstractEventLoop, Unsent] = WeakKeyDictionary()
 
 
 def of_loop() -> Unsent:
-    """That of the event loop that runs."""
+    """The instance of the running event loop."""
     return _all.setdefault(asyncio.get_running_loop(), Unsent())
 
 
 class Connection:
-    """The connection of a watch, whose buffer is bounded meanwhile."""
+    """The connection of a watch; its write buffer is small until `leave`."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -117,13 +158,13 @@ class Connection:
         self._transport.abort()
 
     def leave(self) -> None:
-        """What follows on it is no watch."""
+        """Restore the usual write buffer for the next request on the connection."""
         if not self._transport.is_closing():
             self._transport.set_write_buffer_limits()
 
 
 def connection(request: Request) -> Connection | None:
-    """That of a request, None for one from inside this process."""
+    """The connection of a request; None for a request from inside this process."""
     found = (request.scope.get("extensions") or {}).get(server.CONNECTION)
     transport: asyncio.Transport | None = found.transport if found is not None else None
     return None if transport is None else Connection(transport)

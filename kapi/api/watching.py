@@ -1,18 +1,23 @@
-"""Watch: events from a revision on, as lines (`eventlines`) that are written in turns (`following`).
+"""WATCH: the events after a revision, encoded as lines (`eventlines`) and written in turns (`watch_writer`).
 
-Bookmarks say how far a quiet watch has come.
+Bookmarks tell the client the revision of a watch without events.
 """
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 
-from kapi.api import chunked, options, reading, responses, unsent
+from kapi.api import chunked, negotiation, options, reading, responses, unsent
+from kapi.api.eventframes import Frames
 from kapi.api.eventlines import Count, Lines
-from kapi.api.following import AtOnce, Client, Following, Send
+from kapi.api.negotiation import Form
+from kapi.api.pinned import Keeping
 from kapi.api.request import Request
-from kapi.api.responses import Form
+from kapi.api.watch_writer import AtOnce, Client, Send, WatchWriter
 from kapi.http import server
 from kapi.objects import errors, integers
+from kapi.registry import conversion
+from kapi.registry.conversion_review import ConversionFailed
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Entry
@@ -31,7 +36,9 @@ class Watching:
         """`whole`: what is sent are whole lines, however long."""
         self.count = count
         self.request, self.rest, self.kind, self.namespace, self.how = request, rest, kind, namespace, how
-        self.lines = Lines(request, kind, how.where, count, whole=whole)
+        form = negotiation.of(request, kind)
+        make = Frames if form.media is negotiation.PROTOBUF else Lines
+        self.lines = make(request, kind, how.where, count, form, whole=whole)
 
     async def run(self, send: Send, at_once: AtOnce | None = None) -> None:
         """Send lines until the time is up or the client is gone; `at_once` may write them after the first `send`."""
@@ -42,23 +49,50 @@ class Watching:
             await self._follow(send, at_once, deadline, since, initial)
         except (errors.Expired, errors.NotAcceptable) as error:
             await send(self.lines.error(error))
+        except ConversionFailed as error:
+            await send(self.lines.error(errors.internal(error.message)))
 
     async def _follow(
         self, send: Send, at_once: AtOnce | None, deadline: float, since: int, initial: list[Entry] | None
     ) -> None:
-        """Raises Expired, and NotAcceptable for an object that the media type has no form for."""
+        """Raises Expired, ConversionFailed, and NotAcceptable for an object that the media type has no form for."""
+        connection = unsent.connection(self.request)
         if initial is not None:
             self.count(len(initial))
-            await chunked.write_all(self.lines.initial(initial), lambda block: False, send, long=not self.lines.plain)
+            await self._begin(initial, send, at_once, connection)
             if self.how.initial_events and self.how.bookmarks:
                 await send(self.lines.bookmark(since, ended=True))
         await send(b"")
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
-        following = Following(watch, self.lines, Client(send, at_once, unsent.connection(self.request)), self._withdrawn)
+        writer = WatchWriter(watch, self.lines, Client(send, at_once, connection), self._withdrawn)
         try:
-            await following.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
+            await writer.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
         finally:
-            following.leave()
+            writer.leave()
+
+    async def _begin(self, initial: list[Entry], send: Send, at_once: AtOnce | None, connection: unsent.Connection | None) -> None:
+        """Send the objects that existed, piece by piece; they are the request's until then."""
+        if connection is None:
+            await self._write(initial, lambda piece: False, send)
+            return
+        start = unsent.Start(send, connection)
+        with Keeping(self.request, self.rest.store, initial):
+            try:
+                await self._write(initial, lambda piece: start.at_once(piece, at_once), start.send)
+            finally:
+                start.leave()
+
+    async def _write(self, initial: list[Entry], at_once: AtOnce, send: Send) -> None:
+        async for entries in self._batches(initial):
+            await chunked.write_all(self.lines.initial(entries), at_once, send, long=not self.lines.plain)
+
+    async def _batches(self, entries: list[Entry]) -> AsyncIterator[list[Entry]]:
+        """The entries in this version."""
+        if self.kind.strategy.converter is None:
+            yield entries
+            return
+        async for batch in conversion.batches(self.kind, entries):
+            yield batch
 
     def _withdrawn(self) -> bool:
         return self.kind.strategy.withdrawn
@@ -81,7 +115,9 @@ async def serve(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     at_once = request.scope["extensions"].get(server.PIECE)
     watching = Watching(request, rest, kind, namespace, how, count, whole=at_once is None)
     form = watching.lines.form
-    media = b"application/json;stream=watch" if form == Form() and ";stream=watch" in request.accept else form.media
+    media = form.media
+    if form.media is negotiation.PROTOBUF or (form == Form() and ";stream=watch" in request.accept):
+        media += b";stream=watch"
     headers = [(b"content-type", media), *responses.common_headers(request)]
     started = False
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kapi import limits
-from kapi.api import options, reading, responses
+from kapi.api import negotiation, options, packing, reading, responses
+from kapi.api.pinned import Keeping
 from kapi.api.request import Request
-from kapi.objects import errors, nested, offload, time
+from kapi.objects import errors, nested, offload, time, together
 from kapi.objects.meta import Object
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
@@ -32,7 +33,7 @@ def call(request: Request, kind: Kind, given: Object) -> Call:
     return Call(
         kind=kind, user=request.user, namespace=target.namespace if kind.resource.namespaced else "", name=target.name,
         subresource=target.subresource, dry_run="dryRun" in given, manager=given.get("fieldManager") or request.manager,
-        validation=given.get("fieldValidation", "Warn"), options=given, warnings=request.warnings,
+        validation=given.get("fieldValidation", "Warn"), options=given, warnings=request.warnings, aside=request.aside,
     )  # fmt: skip
 
 
@@ -66,13 +67,20 @@ def decoded(raw: bytes, form: str, what: Call) -> Object:
 
 
 async def answer(request: Request, kind: Kind, written: WriteResult) -> None:
-    form = responses.negotiate(request.accept)
-    await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
+    """What was written. Whoever watches in protobuf is told the same bytes as who wrote it so."""
+    form, code = negotiation.of(request, kind), 201 if written.created else 200
+    if written.entry is not None and form.media is negotiation.PROTOBUF and not form.shape:
+        await packing.send_entry(request, kind, written.entry, code)
+    else:
+        await reading.send_stored(request, code, kind, written.body, form)
 
 
-def _stored_bytes(rest: Rest, what: Call) -> int:
-    entry = rest.store.get(what.key)
-    return len(entry.body) if entry is not None else 0
+async def body_for(request: Request, rest: Rest, what: Call, operation: str = "UPDATE") -> bytes:
+    """The body of a write, once it and the object that it changes may be worked on. Raises what Request.body does."""
+    entry = rest.store.get(what.key) if what.name else None
+    raw = await request.body(len(entry.body) if entry is not None else 0, lambda: rest.waits(what, operation))
+    what.weigh(raw)
+    return raw
 
 
 async def create(request: Request, rest: Rest, kind: Kind) -> None:
@@ -82,11 +90,10 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
 
 async def _created(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     form = media(request)
-    responses.negotiate(request.accept)
+    negotiation.of(request, kind)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    raw = await request.body()
-    what.weigh(raw)
+    raw = await body_for(request, rest, what, "CREATE")
     obj = await what.run(decoded, raw, form, what) if what.long else decoded(raw, form, what)
     metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     return await rest.create(what, obj)
@@ -99,15 +106,15 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
 
 async def _updated(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     form = media(request)
+    negotiation.of(request, kind)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    raw = await request.body(_stored_bytes(rest, what))
-    what.weigh(raw)
+    raw = await body_for(request, rest, what)
     obj = await what.run(decoded, raw, form, what)
     metadata.check_name(obj["metadata"], what.name)
     metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
-    return await rest.update(what, lambda old: {**obj, "metadata": dict(obj["metadata"])}, create=make)
+    return await rest.update(what, lambda _: {**obj, "metadata": dict(obj["metadata"])}, create=make, replaces=True)
 
 
 # patches ----------------------------------------------------------------------------------------------------------------------------
@@ -133,25 +140,26 @@ def patch_type(request: Request, kind: Kind) -> str:
 async def patched(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     """Carry out the PATCH."""
     type_ = patch_type(request, kind)
+    negotiation.of(request, kind)
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = call(request, kind, given)
-    raw = await request.body(_stored_bytes(rest, what))
-    what.weigh(raw)
+    raw = await body_for(request, rest, what)
     if type_ == patching.APPLY:
         return await _apply(rest, what, raw, bool(given.get("force")))
     return await rest.update(what, await what.run(patch_change, what, type_, raw))
 
 
 def merger(what: Call, type_: str, raw: bytes, schema: Schema, api_version: str, kind: str) -> Callable[[Object], Object]:
-    """What a JSON, merge or strategic merge patch makes of an object: read as its type again."""
+    """A function that applies a JSON, merge or strategic merge patch to an object and decodes the result as its type."""
     parsed, warnings = patching.parse(raw, type_, what.validation)
     what.warnings += warnings
+    deep = nested.deep(raw)
 
     def merge(current: Object) -> Object:
         merged = patching.apply(schema, current, parsed, type_)
         what.empties.clear()
         obj, found = patching.result(
-            schema, merged, parsed, type_, api_version=api_version, kind=kind, validation=what.validation, empties=what.empties
+            schema, merged, parsed, type_, api_version=api_version, kind=kind, validation=what.validation, empties=what.empties, deep=deep
         )
         what.warnings += found
         obj.setdefault("metadata", {})
@@ -179,7 +187,7 @@ async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> WriteResult
     wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation, kind.custom)
     what.warnings += warnings
     meta = wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
-    if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says
+    if isinstance(meta, dict):  # other values are rejected with the other fields of a wrong type
         if meta.get("managedFields"):
             raise errors.BadRequest("metadata.managedFields must be nil")
         metadata.check_name(wanted["metadata"], what.name)
@@ -200,7 +208,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> WriteR
     def change(live: Object | None) -> Object:
         out = apply.apply(
             kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version, kind=kind.resource.kind,
-            subresource=what.subresource, reset=reset, stamp=time.stamp(),
+            subresource=what.subresource, reset=reset, stamp=time.stamp(), versions=what.versions,
         )  # fmt: skip
         metadata.check_namespace(out["metadata"], kind.resource.namespaced, what.namespace)
         if live is None and (uid := out["metadata"].get("uid")):
@@ -212,7 +220,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> WriteR
 
 
 def _typed(merged: Object, wanted: Object, what: Call) -> Object:
-    """What an apply made, read as its type. Raises StatusError for texts that are no quantity, time and so on."""
+    """The result of an apply, decoded as its type. Raises StatusError for strings that are not a valid quantity, time and so on."""
     what.empties.clear()
     try:
         obj: Object = decode.read(merged, what.kind.schema, what.empties)[0]
@@ -245,15 +253,23 @@ def deletion_options(given: Object) -> deletion.Options:
 
 async def delete(request: Request, rest: Rest, kind: Kind) -> None:
     """DELETE of one object: the object itself while it lives on, else a Status (or the object, for some kinds)."""
+    form = negotiation.of(request, kind)
     given = options.delete_options(request.query, await delete_body(request))
     what = call(request, kind, given)
+    entry = rest.store.get(what.key)
+    await request.take_turn(len(entry.body) if entry is not None else 0, lambda: rest.waits(what, "DELETE"))
     written = await deletion.delete(rest, what, deletion_options(given))
     if written.deleted and not kind.strategy.returns_deleted:
-        meta = nested.loads(written.body)["metadata"]
-        await responses.send_object(request, 200, success(kind, what.name, meta["uid"]), responses.negotiate(request.accept))
+        uid = await what.run(_uid, written.body)
+        await responses.send_object(request, 200, success(kind, what.name, uid), form)
         return
     code = 202 if not written.deleted and given.get("orphanDependents") is False else 200
-    await reading.send_stored(request, code, kind, written.body, responses.negotiate(request.accept))
+    await reading.send_stored(request, code, kind, written.body, form)
+
+
+def _uid(stored: bytes) -> str:
+    uid: str = nested.loads(stored)["metadata"]["uid"]
+    return uid
 
 
 def success(kind: Kind, name: str, uid: str) -> Object:
@@ -267,24 +283,28 @@ def success(kind: Kind, name: str, uid: str) -> Object:
 async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     """DELETE of a collection: every object the selectors choose; answers with the list of them."""
     how = options.list_options(request.query, kind)
+    form = negotiation.of(request, kind)
     given = options.delete_options(request.query, await delete_body(request))
     what = call(request, kind, given)
     page = await reading.page_of(rest, kind, what.namespace, how)
     wanted = deletion_options(given)
-    keys = iter([entry.key for entry in page.entries])
-    largest = max((len(entry.body) for entry in page.entries), default=1)
+    keys = iter(enumerate([entry.key for entry in page.entries]))
+    sizes = [len(entry.body) for entry in page.entries]
+    largest = max(sizes, default=1)
+    await request.take_turn(max(largest, min(sum(sizes), _PARALLEL_BYTES)), lambda: rest.waits(what, "DELETE"))
 
-    failed: list[Exception] = []
+    failed: dict[int, Exception] = {}
+    """By the place in the list: stock has one worker, which ends with the first."""
 
     async def some() -> None:
-        for key in keys:
+        for place, key in keys:
             namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
             try:
                 await deletion.delete(rest, replace(what, namespace=namespace, name=name), wanted)
             except errors.NotFound:
                 pass
             except Exception as why:
-                failed.append(why)
+                failed[place] = why
             if failed:  # what has not been begun stays
                 return
             await asyncio.sleep(0)  # a dry run waits for nothing
@@ -293,6 +313,7 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
         for _ in range(min(_PARALLEL_DELETES, max(1, _PARALLEL_BYTES // largest))):
             group.create_task(some())
     if failed:
-        raise failed[0]
+        raise together.first([failed[place] for place in sorted(failed)])
     meta = reading.list_meta(kind, what.namespace, how, page)
-    await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))
+    with Keeping(request, rest.store, page.entries):
+        await reading.send_page(request, kind, page.entries, meta, form)

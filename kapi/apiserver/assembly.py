@@ -20,6 +20,8 @@ from kapi.access.escalation import Escalation
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
 from kapi.admission import chain
+from kapi.admission.plugin import Reader
+from kapi.api.aggregation import Aggregation, Identity
 from kapi.api.app import App, immediate
 from kapi.api.kubelets import Kubelets
 from kapi.apiserver import bootstrap
@@ -48,7 +50,7 @@ class Server:
     crds: CRDController
     health: Health
     caller: WebhookClient
-    """Calls out to webhooks; closed by whoever serves."""
+    """The client of webhooks; closed when the server ends."""
 
 
 def _place(settings: Settings) -> str:
@@ -78,8 +80,9 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
         tokens.note_use = TokenUse(rest, secrets)
     access = Access(authenticator, authorization, tokens)
     health, address = Health(store, catalogue, pki / "apiserver.crt"), advertised(settings)
-    app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)), health, f"{address}:{settings.port}")
-    crds = CRDController(rest, catalogue)
+    front = _aggregation(store, catalogue, pki)
+    app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)), health, f"{address}:{settings.port}", front)
+    crds = CRDController(rest, catalogue, caller)
     crds.load()
     app.metrics.most = settings.max_requests_inflight, settings.max_mutating_requests_inflight
     app.metrics.add(admission.phases, admission.durations)
@@ -96,11 +99,15 @@ def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
 
     def describe(key: str, obj: Object) -> dict[str, str]:
         if (fields := catalogue.kept.get("fields")) is None:
-            fields = catalogue.kept["fields"] = {kind.collection: kind.strategy.fields for kind in catalogue if kind.strategy.fields}
+            fields = catalogue.kept["fields"] = {kind.collection: kind.strategy.index for kind in catalogue if kind.strategy.index}
         known = fields.get(collection_of(key))
         return {name: get(obj) for name, get in known.items()} if known else {}
 
     return describe
+
+
+def _aggregation(store: Store, catalogue: Catalogue, pki: Path) -> Aggregation:
+    return Aggregation(Reader(store, catalogue), Identity(pki / "front-proxy-client.crt", pki / "front-proxy-client.key"))
 
 
 def _kubelet_tls(pki: Path) -> ssl.SSLContext:
@@ -121,16 +128,18 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
     sockets = server.bound(listen)
     try:
         made = await assemble(settings, pki)
+        app = made.app
+        http = server.Server(app, listen, immediate)
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
-    app = made.app
-    http = server.Server(app, listen, immediate)
     await http.start(sockets)
     store, address = app.rest.store, ",".join(f"{host}:{settings.port}" for host in addresses(settings))
     log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
-    controllers = [*StatusControllers(app.rest, app.catalogue, made.health.parts).start(), asyncio.create_task(made.crds.run())]
+    status = StatusControllers(app.rest, app.catalogue, made.health.parts, app.aggregation)
+    app.metrics.add(status.availability.unavailable, status.availability.changes)
+    controllers = [*status.start(), asyncio.create_task(made.crds.run())]
     made.health.parts.goes_on("custom kinds", controllers[-1])
     try:
         yield made
@@ -138,13 +147,14 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
         made.health.closing = True
         for task in controllers:
             task.cancel()
+        await asyncio.gather(*controllers, return_exceptions=True)
         await http.stop()
         await made.caller.close()
         await app.rest.store.close()
 
 
 async def run(settings: Settings, pki: Path, ready: Callable[[], None]) -> None:
-    """Serve until cancelled; `ready` is called once /readyz says so."""
+    """Serve until cancelled; `ready` is called once /readyz returns 200."""
     async with serving(settings, pki) as made:
         await made.health.parts.settled()
         ready()

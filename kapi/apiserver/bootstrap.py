@@ -5,13 +5,12 @@ Made through the registry like anything else, when the server starts; what exist
 up to date by kapi.access.bootstrap's rule).
 """
 
-import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from kapi.access import bootstrap, flows
-from kapi.objects import errors, time
+from kapi.objects import errors, time, together
 from kapi.objects.meta import Object
 from kapi.objects.user import MASTERS, User
 from kapi.registry import encoding
@@ -73,6 +72,7 @@ def endpoints(address: str, port: int) -> Iterator[Object]:
 
 
 def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
+    """Whom extension API servers trust, which is as it is now."""
     data = {"client-ca-file": client_ca}
     if front_proxy_ca:
         data |= {
@@ -82,6 +82,9 @@ def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
         }  # fmt: skip
     meta = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+def _token_tracking() -> Iterator[Object]:
     meta = {"name": "kube-apiserver-legacy-service-account-token-tracking", "namespace": "kube-system"}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"since": time.stamp()[:10]}}
 
@@ -90,8 +93,8 @@ _ORDER = {
     "": 18000, "apps": 17800, "events.k8s.io": 17750, "authentication.k8s.io": 17700, "authorization.k8s.io": 17600, "autoscaling": 17500,
     "batch": 17400, "certificates.k8s.io": 17300, "networking.k8s.io": 17200, "policy": 17100, "rbac.authorization.k8s.io": 17000,
     "storage.k8s.io": 16800, "apiextensions.k8s.io": 16700, "admissionregistration.k8s.io": 16700, "scheduling.k8s.io": 16600,
-    "coordination.k8s.io": 16500, "node.k8s.io": 16300, "discovery.k8s.io": 16200, "flowcontrol.apiserver.k8s.io": 16100,
-    "internal.apiserver.k8s.io": 16000, "resource.k8s.io": 15900, "storagemigration.k8s.io": 15800,
+    "coordination.k8s.io": 16500, "node.k8s.io": 16300, "discovery.k8s.io": 16200, "resource.k8s.io": 16200,
+    "flowcontrol.apiserver.k8s.io": 16100, "internal.apiserver.k8s.io": 16000, "storagemigration.k8s.io": 15800,
 }  # fmt: skip
 """The groupPriorityMinimum of each built-in group."""
 _VERSION_ORDER = {"/v1": 1, "autoscaling/v2": 30, "flowcontrol.apiserver.k8s.io/v1": 21}
@@ -133,19 +136,20 @@ async def ensure(rest: Rest, catalogue: Catalogue, place: Place, done: Callable[
     """Make what is missing, and bring the default roles and the address of this server up to date. `done` is told of each step."""
 
     async def step(name: str, how: Callable[[Rest, Catalogue, Object], Awaitable[None]], objects: Iterable[Object]) -> None:
-        await asyncio.gather(*(how(rest, catalogue, obj) for obj in objects))
+        await together.run(how(rest, catalogue, obj) for obj in objects)
         done(name)
 
     await step("namespaces", create, _namespaces())
     await step("service", create, _service(place.service_cidr, place.port))
-    await asyncio.gather(
+    await together.run((
         step("priority classes", create, _priorities()),
-        step("authentication", create, _authentication(place.client_ca, place.front_proxy_ca)),
+        step("authentication", _put, _authentication(place.client_ca, place.front_proxy_ca)),
+        step("token tracking", create, _token_tracking()),
         step("flow control", create, flows.objects()),
         step("API services", create, _api_services(catalogue)),
         step("endpoints", _put, endpoints(place.address, place.port)),
         step("roles", _reconcile, bootstrap.objects()),
-    )
+    ))  # fmt: skip
 
 
 def _call(catalogue: Catalogue, obj: Object) -> Call:
@@ -184,6 +188,6 @@ async def _reconcile(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
     if entry is None:
         await create(rest, catalogue, obj)
         return
-    wanted = bootstrap.reconciled(encoding.parse(call.kind, entry), obj)
-    if wanted is not None:
-        await rest.update(call, lambda old: wanted)
+    reconciled = bootstrap.reconciled(encoding.parse(call.kind, entry), obj)
+    if reconciled is not None:
+        await rest.update(call, lambda old: reconciled)

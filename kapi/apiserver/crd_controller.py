@@ -15,16 +15,20 @@ from typing import Any, cast
 import orjson
 
 from kapi import logs
+from kapi.admission.plugin import Reader
+from kapi.admission.service_resolver import locator
 from kapi.apiserver import bootstrap, crd_finalizer
 from kapi.apiserver.bootstrap import LOOPBACK
-from kapi.apiserver.status_controllers import changed
+from kapi.apiserver.changes import changed
+from kapi.http.webhook_client import WebhookClient
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.registry import custom, encoding, naming
 from kapi.registry.call import Call
-from kapi.registry.catalogue import Catalogue
+from kapi.registry.catalogue import CUSTOM, Catalogue
+from kapi.registry.conversion import ConversionWebhook
 from kapi.registry.custom import CustomStrategy, Source
-from kapi.registry.kind import Kind
+from kapi.registry.kind import Kind, stored_version
 from kapi.registry.rest import Rest
 from kapi.storage.entry import Entry
 
@@ -33,7 +37,6 @@ log = logging.getLogger(__name__)
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 RETRY = 5.0
 """Seconds until a definition that could not be dealt with is looked at again."""
-GROUP_PRIORITY, VERSION_PRIORITY = 1000, 100
 
 
 @contextlib.contextmanager
@@ -64,17 +67,31 @@ class Known:
         """By version, all of them; those in `versions` are in the catalogue."""
 
 
+def _fields(known: Known, stored: Kind, entry: Entry) -> dict[str, str]:
+    """The selectable fields of an entry: where a webhook converts, those of the version it is in."""
+    kind, getters = stored, stored.strategy.index
+    if stored.strategy.converter is not None:
+        kind = known.kinds.get((stored_version(entry.body) or stored.unmarked).rpartition("/")[2], stored)
+        getters = kind.strategy.fields
+    obj = encoding.parse(kind, entry) if getters else {}
+    return {name: get(obj) for name, get in getters.items()}
+
+
 class CRDController:
     """The standing work on definitions of one API server."""
 
-    def __init__(self, rest: Rest, catalogue: Catalogue) -> None:
+    def __init__(self, rest: Rest, catalogue: Catalogue, caller: WebhookClient) -> None:
+        """`caller` is closed by whoever passes it."""
         self.rest, self.store, self.catalogue = rest, rest.store, catalogue
+        self.caller, self.reader = caller, Reader(rest.store, catalogue)
         self.definitions = catalogue.by_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         self.services = catalogue.by_kind("apiregistration.k8s.io/v1", "APIService")
         self._known: dict[str, Known] = {}
         self._due: set[str] = set()
         """Definitions that changed and were not judged since, or could not be."""
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._registered: dict[str, int] = {}
+        """Revisions of APIServices that say what they should."""
 
     def load(self) -> None:
         """Serve what is established already; before the first request."""
@@ -143,6 +160,7 @@ class CRDController:
             old, known.source = known.kinds, Source(known.source.entry)
             self._withdraw(known)
             known.sign, known.ending = sign, False
+            known.source.converter = self._converter(definition["spec"])
             known.kinds = custom.kinds_of(definition, known.source)
             known.versions = tuple(version["name"] for version in definition["spec"]["versions"] if version.get("served"))
             self._settle(known, old)
@@ -152,6 +170,14 @@ class CRDController:
             verbs = custom.ENDING_VERBS if ends else custom.VERBS
             known.kinds = {name: dataclasses.replace(kind, ending=ends, discovered=verbs) for name, kind in known.kinds.items()}
             self._add(known)
+
+    def _converter(self, spec: Object) -> ConversionWebhook | None:
+        """What converts between the versions of a definition, where that is a webhook."""
+        conversion = spec.get("conversion") or {}
+        if conversion.get("strategy") != "Webhook":
+            return None
+        webhook = conversion["webhook"]
+        return ConversionWebhook(webhook, self.caller, locator(self.reader, webhook["clientConfig"].get("service")))
 
     def _add(self, known: Known) -> None:
         """Put the served versions into the catalogue; built-in kinds stay as they are."""
@@ -174,11 +200,9 @@ class CRDController:
         since = known.revision if any(entry.revision <= known.revision for entry in entries) else 0
         for kind in known.kinds.values():
             cast(CustomStrategy, kind.strategy).since = since
-        fields = stored.strategy.fields
-        if fields or any(kind.strategy.fields for kind in old.values()):
+        if any(kind.strategy.index for kind in (stored, *old.values())):
             for entry in entries:
-                obj = encoding.parse(stored, entry)
-                entry.fields = {name: get(obj) for name, get in fields.items()}
+                entry.fields = _fields(known, stored, entry)
 
     def _withdraw(self, known: Known) -> None:
         """Serve it no longer: requests find nothing, watches end."""
@@ -189,7 +213,7 @@ class CRDController:
                 self.catalogue.remove(resource.group, resource.version, resource.plural)
             self.store.wake_watchers(kind.collection)
 
-    # what is said of it -------------------------------------------------------------------------------------------------------------
+    # conditions ---------------------------------------------------------------------------------------------------------------------
 
     async def _accept(self, key: str, definition: Object) -> None:
         """Names and conditions of a definition; one that is on its way out is ended instead."""
@@ -227,7 +251,7 @@ class CRDController:
             return
         assert self.definitions is not None
         known = self._known[key]
-        kind = next(iter(known.kinds.values()), None)
+        kind = next((kind for kind in known.kinds.values() if kind.stored == kind.resource.api_version), None)
         end = crd_finalizer.CRDFinalizer(self.rest, self.definitions, key.rpartition("/")[2], known.uid)
         task = self._ending[key] = asyncio.create_task(end.run(kind, overlaps=kind is not None and self._overlaps(kind)))
         task.add_done_callback(lambda done: self._ended(key, done))
@@ -243,6 +267,17 @@ class CRDController:
 
     # APIServices --------------------------------------------------------------------------------------------------------------------
 
+    async def _restore(self, entry: Entry, spec: Object) -> None:
+        """What is managed here says what it should, whoever changed it."""
+        assert self.services is not None
+        name = entry.key.rpartition("/")[2]
+        if entry.obj["spec"] == spec:
+            self._registered[name] = entry.revision
+            return
+        what = Call(kind=self.services, user=LOOPBACK, name=name, manager="kube-apiserver")
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
+            await self.rest.update(what, lambda obj: {**obj, "spec": spec})
+
     async def _register(self) -> None:
         """An APIService for each group version that a definition serves, and none for the others."""
         assert self.services is not None
@@ -253,6 +288,8 @@ class CRDController:
             there.add(name)
             if name not in served:
                 await crd_finalizer.delete(self.rest, self.services, "", name)
+            elif self._registered.get(name) != entry.revision:
+                await self._restore(entry, bootstrap.api_service(*served[name], "true", *CUSTOM)["spec"])
         for name in sorted(served.keys() - there):
-            obj = bootstrap.api_service(*served[name], "true", GROUP_PRIORITY, VERSION_PRIORITY)
+            obj = bootstrap.api_service(*served[name], "true", *CUSTOM)
             await bootstrap.create(self.rest, self.catalogue, obj)

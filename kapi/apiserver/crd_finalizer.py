@@ -1,22 +1,22 @@
-"""The end of a CustomResourceDefinition: its objects are deleted, and when the last one is gone, so is its finalizer.
+"""Finalizes a CustomResourceDefinition: deletes its objects, and removes its finalizer when the last one is gone.
 
-Says on the definition how far it is. Source: apiextensions-apiserver's finalizer controller (v1.36).
+The condition Terminating shows its progress. Source: apiextensions-apiserver's finalizer controller (v1.36).
 """
 
 import asyncio
 import contextlib
 
 from kapi.apiserver.bootstrap import LOOPBACK
-from kapi.apiserver.status_controllers import changed
+from kapi.apiserver.changes import changed
 from kapi.objects import errors
 from kapi.objects.meta import Object
-from kapi.registry import deletion, naming
+from kapi.registry import conversion, deletion, naming
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 
-PATIENCE = 60.0
-"""Seconds after which a definition says that objects are still there."""
+DELETION_TIMEOUT = 60.0
+"""Seconds after which the condition Terminating reports objects that still exist."""
 PROGRESS = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
 WAITING = ("True", "InstanceDeletionCheck", "could not confirm zero CustomResources remaining: context deadline exceeded")
 DONE = ("False", "InstanceDeletionCompleted", "removed all instances")
@@ -25,7 +25,7 @@ NEVER = ("False", "NeverEstablished", "resource was never established")
 
 
 class CRDFinalizer:
-    """The end of one definition; of no other that has its name later."""
+    """Finalizes the definition with this uid; a later one of the same name is left alone."""
 
     def __init__(self, rest: Rest, definitions: Kind, name: str, uid: str) -> None:
         self.rest, self.definitions, self.name, self.uid = rest, definitions, name, uid
@@ -33,16 +33,16 @@ class CRDFinalizer:
     async def run(self, kind: Kind | None, overlaps: bool = False) -> None:
         """`kind` is one of its kinds, None when it never had any; `overlaps`: its objects are those of a built-in kind, and stay."""
         if kind is None or overlaps:
-            await self._say(OVERLAPPING if overlaps else NEVER, last=True)
+            await self._set_condition(OVERLAPPING if overlaps else NEVER, last=True)
             return
-        await self._say(PROGRESS)
+        await self._set_condition(PROGRESS)
         while self.rest.store.count(kind.collection):
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(DELETION_TIMEOUT):
                     await self._empty(kind)
             except TimeoutError:
-                await self._say(WAITING)
-        await self._say(DONE, last=True)
+                await self._set_condition(WAITING)
+        await self._set_condition(DONE, last=True)
 
     async def _empty(self, kind: Kind) -> None:
         """Delete every object, and wait until none is left."""
@@ -50,13 +50,13 @@ class CRDFinalizer:
         while store.count(kind.collection):
             for entry in store.list(kind.collection).entries:
                 namespace, _, name = entry.key.removeprefix(kind.collection).rpartition("/")
-                await delete(self.rest, kind, namespace, name)
+                await delete(self.rest, conversion.own(kind, entry), namespace, name)
             if store.count(kind.collection):
                 await changed(store, store.revision, (kind.collection,))
 
-    async def _say(self, said: tuple[str, str, str], last: bool = False) -> None:
-        """Set the Terminating condition; the `last` one lets go of the definition."""
-        status, reason, message = said
+    async def _set_condition(self, condition: tuple[str, str, str], last: bool = False) -> None:
+        """Set the Terminating condition; with `last`, remove the finalizer as well."""
+        status, reason, message = condition
 
         def change(obj: Object) -> Object:
             if obj["metadata"]["uid"] != self.uid:

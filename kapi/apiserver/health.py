@@ -37,7 +37,7 @@ CHECKS = {
     _HOOK + "start-kube-apiserver-identity-lease-controller": "identity kept",
     _HOOK + "start-kube-apiserver-identity-lease-garbage-collector": "identity kept",
     _HOOK + "storage-readiness": "storage",
-    _HOOK + "start-legacy-token-tracking-controller": "authentication",
+    _HOOK + "start-legacy-token-tracking-controller": "token tracking",
     _HOOK + "start-service-ip-repair-controllers": "allocation",
     _HOOK + "rbac/bootstrap-roles": "roles",
     _HOOK + "scheduling/bootstrap-system-priority-classes": "priority classes",
@@ -59,7 +59,7 @@ CHECKS = {
 READY_ONLY = {"etcd-readiness": "store", "informer-sync": "authorization"}
 """Checks of /readyz alone, behind 'etcd'; 'shutdown' is its last."""
 UNFINISHED = "not finished"
-"""What stock says of a hook that is still running."""
+"""Stock's message for a post-start hook that is still running."""
 
 
 class Parts:
@@ -97,7 +97,7 @@ class Health:
     """The health checks of one server. `certificate` is the file of the certificate that clients are shown."""
 
     closing = False
-    """The server is about to stop: /readyz says so."""
+    """The server is about to stop: /readyz returns 500."""
 
     def __init__(self, store: Store, catalogue: Catalogue, certificate: Path) -> None:
         self.store, self.catalogue, self.certificate = store, catalogue, certificate

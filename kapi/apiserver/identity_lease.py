@@ -1,4 +1,4 @@
-"""The Lease that says that this API server is there (KEP-1965), renewed while it serves; Leases of servers long gone are taken away."""
+"""The identity Lease of this API server (KEP-1965), renewed while it serves; expired Leases of other servers are deleted."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from kapi.registry.rest import Rest
 NAMESPACE = "kube-system"
 LABEL = ("apiserver.kubernetes.io/identity", "kube-apiserver")
 SECONDS = 3600
-"""How long a server counts as there without a sign of it."""
+"""Seconds after its last renewal at which a Lease has expired."""
 _RENEW_SECONDS = 600.0
 
 
@@ -37,13 +37,13 @@ class IdentityLease:
         self._holder = f"{self.name}_{uuid.uuid4()}"
 
     async def keep(self) -> None:
-        """Renew it again and again."""
+        """Renew the Lease every ten minutes until cancelled."""
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             await self.renew()
 
     async def renew(self) -> None:
-        """Say once that this server is there, and forget those that are not."""
+        """Renew the Lease of this server once, and delete the expired ones of others."""
         await self._rest.update(self._call(self.name), self._renewed, create=lambda: self._renewed({}))
         for entry in self._rest.store.list(self._leases.prefix(NAMESPACE), equals=dict([LABEL])).entries:
             obj = entry.obj

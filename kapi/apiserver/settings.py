@@ -1,4 +1,4 @@
-"""What an API server is told, and the files it needs before it starts: certificates, keys, tokens. Light: the command line uses it too."""
+"""Options of an API server, and the files it needs before it starts: certificates, keys, tokens. Imports little."""
 
 import ipaddress
 import secrets

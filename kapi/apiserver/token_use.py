@@ -1,4 +1,4 @@
-"""Labels a Secret with the day its service account token was last used, so that tokens nobody uses can be found."""
+"""Labels a Secret with the day its service account token was last used, so that unused tokens can be found."""
 
 import asyncio
 import logging

@@ -54,7 +54,7 @@ def declared(kind: Type) -> Type:
 
 
 class _Anything(Mapping[str, Type]):
-    """Fields of whatever name: what an object really has is seen when it is applied."""
+    """An object with fields of any name: which ones exist is checked when the patch is applied."""
 
     def __getitem__(self, name: str) -> Type:
         return DYN

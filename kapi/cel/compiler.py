@@ -20,7 +20,7 @@ _CONVERSIONS = frozenset(("bool", "bytes", "double", "duration", "int", "string"
 """Calls of these with constants are made once."""
 _PATTERNS = frozenset(("find", "findAll"))
 """Calls whose second argument is a regular expression, compiled before anything runs."""
-PARSING, CHECKING, JUDGING = range(3)
+PARSING, CHECKING, VALIDATING = range(3)
 """Steps of stock's compiler: reading with its macros, types, then what is written out. One with faults is the last."""
 NAMELESS = "argument must be a simple name"
 
@@ -33,7 +33,7 @@ class Compiler:
         self.env = env
         self.scope: Scope = {name: (slot, kind) for slot, (name, kind) in enumerate(env.variables.items())}
         self.depth = len(self.scope)
-        self.faults: dict[int, list[tuple[int, str]]] = {PARSING: [], CHECKING: [], JUDGING: []}
+        self.faults: dict[int, list[tuple[int, str]]] = {PARSING: [], CHECKING: [], VALIDATING: []}
         self.mixed_literals: dict[int, tuple[int, str]] = {}
         """Literals whose elements are of several types, by their nodes."""
         self.used: set[str] = set()
@@ -53,7 +53,7 @@ class Compiler:
 
     def sorted_faults(self) -> list[tuple[int, str]]:
         """What is wrong, by place: of the first step at which anything is."""
-        self.faults[JUDGING] += self.mixed_literals.values()
+        self.faults[VALIDATING] += self.mixed_literals.values()
         found = next((faults for faults in self.faults.values() if faults), [])
         return sorted(dict.fromkeys(found), key=lambda fault: fault[0])
 
@@ -87,7 +87,7 @@ class Compiler:
         if owner.name == "optional_type" and owner.params:
             return optional_of(self.field(owner.params[0], name, at))
         if owner.fields is None:
-            if owner not in types.LOOSE:
+            if owner not in types.UNCHECKED:
                 self.fault(f"type '{owner}' does not support field selection", at)
                 return types.ERROR
             return types.ERROR if owner == types.ERROR else DYN
@@ -102,7 +102,7 @@ class Compiler:
         return escaping.unescape(name) if inside.fields is not None else name
 
     def resolve(self, name: str, method: bool, args: Sequence[Code], at: int) -> Code:
-        """A call of whatever overloads take the arguments."""
+        """A call; the overload is chosen by the types of its arguments."""
         known = library()
         found, kind = [], None
         for overload in known.overloads.get((name, method), ()):

@@ -9,7 +9,7 @@ from typing import Any
 
 from kapi import limits
 from kapi.cel import escaping, formatting, macros, standard, syntax, types, values
-from kapi.cel.compiler import JUDGING, PARSING, Compiler, Scope
+from kapi.cel.compiler import PARSING, VALIDATING, Compiler, Scope
 from kapi.cel.evaluating import Code, Frame, Program, chosen, decided, entered, truth
 from kapi.cel.library import library
 from kapi.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
@@ -149,7 +149,7 @@ def _check_format(compiler: Compiler, node: Call) -> None:
         try:
             formatting.check(pattern, listed.items, lambda part: compiler.kinds[id(part)])
         except formatting.FormatFault as fault:
-            compiler.fault(str(fault), node.at if fault.part is None else fault.part.at, JUDGING)
+            compiler.fault(str(fault), node.at if fault.part is None else fault.part.at, VALIDATING)
 
 
 def _check_literal(compiler: Compiler, node: Call) -> None:
@@ -159,7 +159,7 @@ def _check_literal(compiler: Compiler, node: Call) -> None:
         try:
             check(value)
         except EvaluationError:
-            compiler.fault(f"invalid {node.name} argument", last.at, JUDGING)
+            compiler.fault(f"invalid {node.name} argument", last.at, VALIDATING)
 
 
 def _logic(compiler: Compiler, node: Call, scope: Scope) -> Code:
@@ -180,9 +180,10 @@ def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
 
 
 def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
-    parts = [(isinstance(item, Maybe), compiler.code(item.value if isinstance(item, Maybe) else item, scope)) for item in node.items]
-    kinds = [_inside(code.type) if maybe else code.type for maybe, code in parts]
-    _alike(compiler, kinds, node.items, node)
+    items = [item.value if isinstance(item, Maybe) else item for item in node.items]
+    parts = [(isinstance(item, Maybe), compiler.code(value, scope)) for item, value in zip(node.items, items, strict=True)]
+    kinds = [_inside(compiler, code.type, items[i].at) if maybe else code.type for i, (maybe, code) in enumerate(parts)]
+    _check_element_types(compiler, kinds, node.items, node)
     constant = all(code.constant and not maybe for maybe, code in parts)
     runs = [(maybe, code.run) for maybe, code in parts]
     plain = [run for _, run in runs]
@@ -191,7 +192,7 @@ def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
         return [run(frame) for run in plain]
 
     def careful(frame: Frame) -> list[Any]:
-        made = [(maybe, run(frame)) for maybe, run in runs]
+        made = [(maybe, _optional(run(frame), "list element") if maybe else run(frame)) for maybe, run in runs]
         return [value.value if maybe else value for maybe, value in made if not maybe or value.present]
 
     make = careful if any(maybe for maybe, _ in parts) else simple
@@ -200,11 +201,21 @@ def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
     return Code(list_of(held), make, 0 if constant else cost + 10, max_cost + 10, len(parts), constant)
 
 
-def _inside(kind: Type) -> Type:
+def _inside(compiler: Compiler, kind: Type, at: int) -> Type:
+    """The type of an optional element; one that cannot be optional is a fault."""
+    if kind.name != "optional_type" and kind.name not in [loose.name for loose in types.UNCHECKED]:
+        compiler.fault(f"expected type '{optional_of(kind)}' but found '{kind}'", at)
+        return kind
     return kind.params[0] if kind.name == "optional_type" and kind.params else DYN
 
 
-def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node], whole: Node) -> None:
+def _optional(value: Any, what: str) -> Optional:
+    if not isinstance(value, Optional):
+        raise EvaluationError(f"cannot initialize optional {what} from non-optional value {value}")
+    return value
+
+
+def _check_element_types(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node], whole: Node) -> None:
     """Elements of a literal must be of one type."""
     for kind, node in zip(kinds, nodes, strict=True):
         if not types.same(kinds[0], kind):
@@ -216,9 +227,10 @@ def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
     for key, value in node.entries:
         maybe = isinstance(key, Maybe)
         parts.append((maybe, compiler.code(key.value if isinstance(key, Maybe) else key, scope), compiler.code(value, scope)))
-    kinds = [_inside(value.type) if maybe else value.type for maybe, _, value in parts]
-    _alike(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries], node)
-    _alike(compiler, kinds, [value for _, value in node.entries], node)
+    at = [value.at for _, value in node.entries]
+    kinds = [_inside(compiler, value.type, at[i]) if maybe else value.type for i, (maybe, _, value) in enumerate(parts)]
+    _check_element_types(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries], node)
+    _check_element_types(compiler, kinds, [value for _, value in node.entries], node)
     runs = [(maybe, key.run, value.run) for maybe, key, value in parts]
     kind = map_of(types.join(key.type for _, key, _ in parts), types.join(kinds))
     constant = all(key.constant and value.constant and not maybe for maybe, key, value in parts)
@@ -231,14 +243,22 @@ def _entries(runs: Sequence[tuple[bool, Any, Any]]) -> Callable[[Frame], dict[An
     def make(frame: Frame) -> dict[Any, Any]:
         out = {}
         for maybe, key, value in runs:
-            name, held = key(frame), value(frame)
+            name, held = _key(key(frame)), value(frame)
             if not maybe:
                 out[name] = held
-            elif held.present:
-                out[name] = held.value
+            elif (found := _optional(held, f"entry '{name}'")).present:
+                out[name] = found.value
         return out
 
     return make
+
+
+def _key(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        raise EvaluationError(f"unsupported key type: {values.kind(value).name}") from None
+    return value
 
 
 def _message(compiler: Compiler, node: Message, scope: Scope) -> Code:
@@ -249,7 +269,7 @@ def _message(compiler: Compiler, node: Message, scope: Scope) -> Code:
     for name, value in node.entries:
         maybe = isinstance(value, Maybe)
         code = compiler.code(value.value if isinstance(value, Maybe) else value, scope)
-        given = _inside(code.type) if maybe else code.type
+        given = _inside(compiler, code.type, value.value.at) if isinstance(value, Maybe) else code.type
         wanted = compiler.field(kind, name, value.at)
         if not assignable(wanted, given):
             compiler.fault(f"expected type of field '{name}' is '{wanted}' but provided type is '{given}'", value.at)

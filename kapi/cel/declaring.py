@@ -1,7 +1,7 @@
 """Types of expressions from schemas: of custom resources, of an API server's OpenAPI document; and how values take these types.
 
 `declared(openapi, root=True)` gives fields their escaped names and every value the largest size the schema allows. `adapter(openapi)`
-turns JSON into what the type says where that differs: doubles, times, bytes, lists whose order does not count.
+converts JSON to the declared type where it differs: doubles, times, bytes, lists whose order does not count.
 Source: SchemaDeclType of the API server (v1.36) and its limits.
 """
 

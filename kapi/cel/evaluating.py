@@ -189,7 +189,7 @@ def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Ru
 
 def _certain(arg: Code, param: Type) -> bool:
     """Whether the argument's value needs no type check at run time."""
-    return arg.type not in types.LOOSE or types.is_parameter(param) or param == types.DYN
+    return arg.type not in types.UNCHECKED or types.is_parameter(param) or param == types.DYN
 
 
 def _most(cost: Cost, extents: Sequence[SizeEstimate]) -> int:

@@ -19,7 +19,7 @@ _PLACES = 6
 _PART = re.compile(r"%(?:(?P<escaped>%)|(?:\.(?P<places>\d+))?(?P<verb>.)?)", re.DOTALL)
 _NOT_NUMBERS = ("NaN", "Infinity", "-Infinity")
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_SHOWABLE = frozenset(("list", "map", "int", "uint", "double", "bool", "string", "timestamp", "bytes", "duration", "type", "null"))
+_FORMATTABLE = frozenset(("list", "map", "int", "uint", "double", "bool", "string", "timestamp", "bytes", "duration", "type", "null"))
 
 
 class _Verb(NamedTuple):
@@ -33,7 +33,7 @@ class _Verb(NamedTuple):
 _HEX = _Verb("only integers, byte buffers, and strings can be formatted as hex", frozenset(("int", "uint", "string", "bytes")))
 _VERBS = {
     "s": _Verb("string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
-               _SHOWABLE),
+               _FORMATTABLE),
     "d": _Verb("decimal clause can only be used on integers", frozenset(("int", "uint"))),
     "f": _Verb("fixed-point clause can only be used on doubles", frozenset(("double",)), texts=True),
     "e": _Verb("scientific clause can only be used on doubles", frozenset(("double",)), texts=True),
@@ -97,7 +97,7 @@ def check(pattern: str, items: list[Node], kind_of: Callable[[Node], Type]) -> N
         used += 1
         verb, bad = _VERBS[part.verb], items[part.place]
         if part.verb == "s":
-            bad = _unshowable(bad, kind_of) or bad
+            bad = _unformattable(bad, kind_of) or bad
         kind = kind_of(bad)
         if not _fits(kind, verb):
             name = _TYPE_NAMES.get(kind.name, kind.name)
@@ -107,10 +107,10 @@ def check(pattern: str, items: list[Node], kind_of: Callable[[Node], Type]) -> N
 
 
 def _fits(kind: Type, verb: _Verb) -> bool:
-    return kind in types.LOOSE or kind.name in verb.kinds or (verb.texts and kind == types.STRING)
+    return kind in types.UNCHECKED or kind.name in verb.kinds or (verb.texts and kind == types.STRING)
 
 
-def _unshowable(node: Node, kind_of: Callable[[Node], Type]) -> Node | None:
+def _unformattable(node: Node, kind_of: Callable[[Node], Type]) -> Node | None:
     """The part of an argument that no text is made of."""
     if not _fits(kind_of(node), _VERBS["s"]):
         return node
@@ -120,7 +120,7 @@ def _unshowable(node: Node, kind_of: Callable[[Node], Type]) -> Node | None:
     elif isinstance(node, MapOf):
         inner = [part for entry in node.entries for part in entry]
     plain = (part.value if isinstance(part, Maybe) else part for part in inner)
-    return next((found for part in plain if (found := _unshowable(part, kind_of))), None)
+    return next((found for part in plain if (found := _unformattable(part, kind_of))), None)
 
 
 # while it runs ------------------------------------------------------------------------------------------------------------------

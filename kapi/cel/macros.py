@@ -49,7 +49,7 @@ class _Loop:
         assert call.target is not None
         self.range = compiler.code(call.target, scope)
         kind = self.range.type
-        if kind.name not in ("list", "map") and kind not in types.LOOSE:
+        if kind.name not in ("list", "map") and kind not in types.UNCHECKED:
             message = f"expression of type '{kind}' cannot be range of a comprehension (must be list, map, or dynamic)"
             compiler.fault(message, call.target.at)
         self.keyed = kind.name == "map"
@@ -191,7 +191,7 @@ _ENTRIES = _Form(_merged, lambda over, item, made: made, 12, names=2)
 def _sort_by(compiler: Compiler, call: Call, scope: Scope) -> Code:
     code = _gathering(_Form(_sorted, lambda over, item, made: Type("sorted", (over, made)), 13))(compiler, call, scope)
     over, key = code.type.params
-    if key.name not in extensions.SORTABLE and key not in types.LOOSE:
+    if key.name not in extensions.SORTABLE and key not in types.UNCHECKED:
         compiler.unmatched("@sortByAssociatedKeys", [over, list_of(key)], True, call.at)
     return code._replace(type=over)
 

@@ -37,7 +37,7 @@ FREE = Type("_")
 """What nothing has settled yet: the items of an empty list, what an empty optional would hold. Else like dyn."""
 ERROR = Type("!error!")
 """The type of an erroneous expression; compatible with everything, so that it causes no further errors."""
-LOOSE = (DYN, FREE, ERROR)
+UNCHECKED = (DYN, FREE, ERROR)
 _TAKES_NULL = frozenset(("timestamp", "duration", "null"))
 _SIMPLE = frozenset(("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type"))
 
@@ -78,7 +78,7 @@ def accepts(wanted: Type, got: Type, bound: dict[str, Type]) -> bool:
             return False
         bound[wanted.name] = general(known, got)
         return True
-    if wanted in LOOSE or got in LOOSE:
+    if wanted in UNCHECKED or got in UNCHECKED:
         return True
     if got == NULL:
         return wanted.name in _TAKES_NULL or wanted.name not in _SIMPLE

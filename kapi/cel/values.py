@@ -216,7 +216,7 @@ def from_double(value: float, low: int, high: int, error: str) -> int:
 
 
 def unconverted(name: str) -> EvaluationError:
-    """A text that is no value of a type."""
+    """The text cannot be converted to the type."""
     return EvaluationError(f"type conversion error from 'string' to '{name}'")
 
 

@@ -8,6 +8,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
+from certs import files
 from kapi import settings
 
 
@@ -19,7 +20,7 @@ def default_directory() -> Path:
 
 def standard_directory() -> Path:
     """The default where KAPI_DATA_DIR is not set."""
-    return Path("/var/lib/kapi") if os.geteuid() == 0 else Path.home() / ".local/share/kapi"
+    return Path("/var/lib/kapi") if os.geteuid() == 0 else files.home() / ".local/share/kapi"
 
 
 def program() -> list[str]:

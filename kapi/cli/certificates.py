@@ -22,11 +22,18 @@ class Settings(ClusterSettings):
     name: Literal["ca", "front-proxy-ca", "sa"] | None = None
     """What to replace: ca, front-proxy-ca (authorities) or sa (the key of service accounts' tokens)."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.action == "check" and self.name:
+            raise ValueError(f"check takes no name, such as {self.name}: it lists all certificates")
+
 
 def run(settings: Settings) -> int:
     """The exit status of check is 1 when something is wrong."""
     directory = settings.data_dir / "pki"
     if not settings.directory_exists("certs", settings.action, *filter(None, [settings.name])) or not directory.is_dir():
+        if not datadir.may_hold_cluster(settings.data_dir):
+            raise Failure(datadir.absence(settings.data_dir))
         raise Failure(f"There are no certificates in {settings.data_dir}. Start a cluster with: {datadir.start_command(settings.data_dir)}")
     if settings.action == "check":
         return _check(directory)

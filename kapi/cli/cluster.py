@@ -22,11 +22,11 @@ from kapi.access import token_file
 from kapi.cli import advice, cleanup, components, contexts, datadir, deletion, foreground, layout, locks, processes, startup
 from kapi.cli.checks import programs
 from kapi.cli.processes import Process
-from kapi.cli.progress import Progress
+from kapi.cli.progress import Progress, say
 from kapi.client import config
 from kapi.objects import errors, names, resource
-from kapi.process import Failure, private
-from kapi.settings import types
+from kapi.process import Failure, private, reason
+from kapi.settings import abbreviated, types
 from kapi.settings.logs import Verbosity
 from kubelet import containerd, images
 
@@ -44,6 +44,14 @@ class ClusterSettings:
 
     data_dir: Path = DIRECTORY
     """Directory of the cluster."""
+
+    def __post_init__(self) -> None:
+        """Messages name the directory by its whole path, also one that was given relative to another."""
+        try:
+            types.check_place(self.data_dir)
+        except ValueError as why:
+            raise ValueError(f"argument --data-dir: invalid value {abbreviated(str(self.data_dir))}: {why}") from None
+        object.__setattr__(self, "data_dir", self.data_dir.absolute())
 
     def directory_exists(self, command: str, *options: str) -> bool:
         """Whether its directory exists. Raises Failure when it belongs to another user, with the command to run then."""
@@ -82,6 +90,7 @@ class Up(Verbosity, ClusterSettings):
     """Name of that context; empty: kapi for the default directory's cluster, kapi-NAME for one in a directory NAME."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         types.check_pod_ranges(self.pod_cidr, self.nodes)
         if not self.simulate and names.dns_subdomain(self.name):
             raise ValueError(f"the host's name {self.name!r} can't be a node's: give one with --node-name")
@@ -147,6 +156,8 @@ def _check_machine(settings: Up) -> None:
         simulated = advice.up(replace(settings, simulate=True))
         raise Failure(f"Real containers need root: {advice.up(settings, for_root=True)}, or without containers: {simulated}")
     own = not settings.container_runtime_endpoint
+    if own and (wrong := containerd.long_path(cleanup.runtime(settings.data_dir))):
+        raise Failure(f"The data directory {settings.data_dir} can't be used: {wrong}. Name another with --data-dir.")
     needed = {program: package for program, package in programs.PACKAGES.items() if own or package in _NETWORKING}
     missing = {package for program, package in needed.items() if shutil.which(program) is None}
     if own and not containerd.has_plugins():
@@ -160,7 +171,7 @@ def up(settings: Up) -> int:
     """Start the cluster and return when every node is Ready."""
     settings = replace(settings, data_dir=settings.data_dir.resolve())
     progress = Progress()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM, too, stops what was started
+    processes.interrupt_on_end()
     with private(), datadir.locked(settings.data_dir, "up", *advice.options(settings)):
         _check_running(settings, progress)
         _check(settings)
@@ -216,7 +227,7 @@ def _start(settings: Up, progress: Progress) -> None:
             contexts.add(settings.data_dir, context, progress)
     _start_marker(settings).unlink()
     if settings.foreground:
-        signal.pthread_sigmask(signal.SIG_BLOCK, foreground.STOP_SIGNALS)  # from now on they are waited for
+        signal.pthread_sigmask(signal.SIG_BLOCK, processes.end_signals())  # from now on they are waited for
 
 
 def _next_command(settings: Up) -> str:
@@ -228,10 +239,10 @@ def _next_command(settings: Up) -> str:
 
 
 def _wait_in_foreground(settings: Up, started: list[foreground.Started]) -> int:
-    """Wait for a signal and stop the cluster, or for its end. Raises Failure when a process ended and nobody stopped the cluster."""
-    print("Press ctrl-C to stop.", flush=True)
+    """Wait for a signal and stop the cluster, or for its end. Raises Failure when a process ended although the cluster was not stopped."""
+    say("Press ctrl-C to stop.")
     ended = asyncio.run(foreground.wait(started))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    processes.interrupt_on_end()
     if ended is None:
         return down(ClusterSettings(settings.data_dir))
     if locks.holders(settings.data_dir) or (ended.ended_well and not any(one.runs for one in started)):
@@ -242,7 +253,7 @@ def _wait_in_foreground(settings: Up, started: list[foreground.Started]) -> int:
 
 
 def _stop_rest(settings: Up, started: list[foreground.Started]) -> None:
-    """Stop what is left of the cluster, unless it is somebody else's by now."""
+    """Stop what is left of the cluster, unless another command has taken it over."""
     own = {one.pid for one in started if one.runs}
     if not settings.directory_exists("down"):
         if own.issuperset(pid for p in _running(settings) for pid in p.pids):
@@ -275,6 +286,7 @@ async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> N
     except TimeoutError:
         raise processes.FailureInLog(
             f"{len(ready)} of {count} nodes were Ready after {seconds:.0f} seconds. See the logs in {kubeconfig.parents[1] / 'log'}."
+            + processes.full_disk(kubeconfig.parent)
         ) from None
     finally:
         await client.close()
@@ -340,7 +352,7 @@ def _down(settings: ClusterSettings) -> None:
         contexts.remove(settings.data_dir, progress)
         progress.done("The cluster is down.")
         return
-    print(f"No cluster is running from {settings.data_dir}.")
+    say(f"No cluster is running from {settings.data_dir}.")
     if cleanup.has_marker(settings.data_dir) or _start_marker(settings).exists():
         with progress.step("Removing what it left on this machine"):
             _stop(settings)
@@ -396,6 +408,8 @@ def status(settings: ClusterSettings) -> int:
         memory = f"{processes.resident(process.pid) / 2**20:6.1f} MB"
         print(f"{process.name:12} pid {process.pid:<8} {memory}   log: {process.written_log or 'its standard error'}")
     if not running:
+        if not datadir.may_hold_cluster(settings.data_dir):
+            raise Failure(datadir.absence(settings.data_dir))
         start, end = datadir.start_command(settings.data_dir), advice.command("down", settings.data_dir)
         left = cleanup.pods_left(settings.data_dir)
         what = f", but {left} of its pods still run. End them with: {end}" if left else f". Start one with: {start}"
@@ -414,12 +428,12 @@ async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
     try:
         client = config.connect(config.from_kubeconfig(kubeconfig), agent="kapi-status")
     except (OSError, config.ConfigError) as why:
-        return [f"The API server can't be asked: {why}"]
+        return [f"The API server can't be asked: {reason(why)}"]
     try:
         async with asyncio.timeout(seconds):
             nodes = (await client.list(resource.NODES))["items"]
     except (TimeoutError, OSError, errors.StatusError) as why:
-        return [f"The API server does not answer: {why or 'it takes too long'}"]
+        return [f"The API server does not answer: {reason(why) or 'it takes too long'}"]
     finally:
         await client.close()
     return [f"node {n['metadata']['name']:20} {'Ready' if _is_ready(n) else 'NotReady'}" for n in nodes] or ["There is no node."]
@@ -427,18 +441,15 @@ async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
 
 def _read_of_cluster(settings: ClusterSettings, command: str, read: Callable[[Path], str]) -> str:
     """The result of `read` for the cluster's directory. Raises Failure."""
-    missing = Failure(f"There is no cluster in {settings.data_dir}. Start one with: {datadir.start_command(settings.data_dir)}")
-    if not settings.directory_exists(command):
+    missing = Failure(datadir.absence(settings.data_dir))
+    if not settings.directory_exists(command) or not datadir.is_cluster(settings.data_dir):
         raise missing
-    if os.listdir(settings.data_dir) and not datadir.is_cluster(settings.data_dir):
-        raise Failure(f"{settings.data_dir} is not a data directory of kapi. Name another with --data-dir.")
     try:
         return read(settings.data_dir)
     except (FileNotFoundError, NotADirectoryError):
         raise missing from None
     except (OSError, ValueError) as why:
-        reason = why.strerror if isinstance(why, OSError) else why
-        raise Failure(f"The {command} of the cluster in {settings.data_dir} can't be read: {reason}.") from None
+        raise Failure(f"The {command} of the cluster in {settings.data_dir} can't be read: {reason(why)}.") from None
 
 
 def kubeconfig(settings: ClusterSettings) -> int:

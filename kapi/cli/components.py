@@ -24,7 +24,7 @@ from kapi.client import config, health
 from kapi.client.client import Client
 from kapi.documents import version
 from kapi.objects import errors
-from kapi.process import Failure, Run, notify_ready, private
+from kapi.process import Failure, Run, notify_ready, private, reason
 from kapi.settings.logs import configurable
 from kapi.settings.types import (
     CIDR,
@@ -54,7 +54,7 @@ class ClientSettings:
     """A component that is a client of an API server."""
 
     kubeconfig: ExistingFile | None = None
-    """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
+    """File with the API server's address and the user's credentials (default: $KUBECONFIG, then ~/.kube/config)."""
 
 
 def standalone(name: str) -> type[Any]:
@@ -74,7 +74,7 @@ async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
     try:
         connected = config.connect(config.from_kubeconfig(kubeconfig or ""), agent=agent)
     except (OSError, config.ConfigError) as why:
-        raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
+        raise Failure(f"There is no usable kubeconfig: {reason(why)}. Name one with --kubeconfig.") from None
     try:
         yield connected
     finally:
@@ -261,7 +261,7 @@ async def simulated_cluster(settings: Any, ready: Callable[[], None]) -> None:
             root_dir=settings.data_dir.absolute() / "kubelet", pod_cidr=settings.pod_cidr,
             tls_cert_file=pki / "apiserver.crt", tls_private_key_file=pki / "apiserver.key", client_ca_file=pki / "ca.crt",
         )  # fmt: skip
-        authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
+        authority = controller_room.with_keys(controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text()), pki)
         async with server_room.serving(served, pki) as server, asyncio.TaskGroup() as group:
             parts = {
                 "scheduler": scheduler_room.run(local(server.app, "kube-scheduler"), scheduler_room.Settings()),

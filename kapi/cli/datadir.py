@@ -59,7 +59,7 @@ def read(directory: Path) -> Identity | None:
         with open(directory / IDENTITY, "rb") as file:
             known = json.loads(file.read(limits.IDENTITY_BYTES))
         found = Identity(**{f.name: known[f.name] for f in fields(Identity) if f.name in known})
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     if not all(isinstance(getattr(found, f.name), f.type) for f in fields(Identity) if isinstance(f.type, type)):
         return None
@@ -99,8 +99,23 @@ def exists(directory: Path, command: str, *options: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as why:
-        raise Failure(f"{directory} can't be read: {why.strerror}.") from None
+        raise Failure(f"{directory} can't be read: {why.strerror}. Name another with --data-dir.") from None
     return stat.S_ISDIR(facts.st_mode)
+
+
+def may_hold_cluster(directory: Path) -> bool:
+    """Whether it is a data directory, or can become one: it is empty, or there is nothing yet. Raises OSError."""
+    if not os.path.lexists(directory):
+        return True
+    return directory.is_dir() and (not os.listdir(directory) or is_cluster(directory))
+
+
+def absence(directory: Path) -> str:
+    """What to do where there is no cluster."""
+    if may_hold_cluster(directory):
+        return f"There is no cluster in {directory}. Start one with: {start_command(directory)}"
+    what = "data directory of kapi" if directory.is_dir() else "directory"
+    return f"{directory} is not a {what}. Name another with --data-dir."
 
 
 def other_owner(directory: Path) -> int | None:
@@ -174,7 +189,7 @@ def user(uid: int) -> str:
 
 def _is_home(directory: Path) -> bool:
     uids = {os.geteuid(), directory.stat().st_uid, int(os.environ.get("SUDO_UID", "0"))}
-    homes = {Path.home()}
+    homes = {files.home()}
     for uid in uids:
         with contextlib.suppress(KeyError):
             homes.add(Path(pwd.getpwuid(uid).pw_dir))

@@ -24,7 +24,8 @@ def clear(directory: Path) -> None:
     """Delete everything of the layout in the directory. Raises OSError with a filename."""
     with layout.open_directory(directory) as top:
         mount = _mount(top)
-        layout.fix_permissions(top)  # nothing can be deleted from a directory that is not writable
+        # nothing can be deleted from a directory that is not writable; a file may have another name elsewhere, for which its mode stays
+        layout.fix_permissions(top, files=False)
         for entry in layout.walk(top):
             if entry.rule is not None and entry.path not in _LAST:
                 _delete(entry, directory, mount)

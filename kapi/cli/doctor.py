@@ -15,7 +15,7 @@ from typing import Literal
 from kapi.cli import advice, checks, datadir
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import ClusterSettings
-from kapi.process import Failure
+from kapi.process import Failure, reason
 from kapi.settings import types
 from kapi.storage import Unusable, repair
 
@@ -63,7 +63,7 @@ def run_check(check: Check, scope: Scope) -> Finding:
         return check.look(scope)
     except (OSError, ValueError, subprocess.SubprocessError) as why:
         again = advice.sudo("doctor", scope.data_dir, *scope.options) if os.geteuid() else advice.command("doctor", scope.data_dir)
-        return Finding("odd", f"cannot be told: {why}", again)
+        return Finding("odd", f"cannot be told: {reason(why)}", again)
 
 
 class _Json:
@@ -121,7 +121,7 @@ def _repair(scope: Scope) -> None:
     except Unusable as why:
         raise Failure(f"{str(why)[:1].upper()}{str(why)[1:]}") from None
     except (OSError, sqlite3.Error) as why:
-        raise Failure(f"{path} cannot be repaired: {why}. What was there is unchanged, or below {path}.set-aside.") from None
+        raise Failure(f"{path} cannot be repaired: {reason(why)}. What was there is unchanged, or below {path}.set-aside.") from None
     for line in lines(report) if report else [f"There is nothing to repair in {path}."]:
         print(line, file=sys.stderr)
 
@@ -130,8 +130,8 @@ def lines(report: repair.Report) -> list[str]:
     """The report of a repair as sentences."""
     out = [f"Repaired: {report.objects} objects are whole. The original is kept in {report.directory}."]
     for damage in report.damaged[:_SHOWN]:
-        fate = f"went back to its state of revision {damage.older}" if damage.older else "is set aside"
-        out.append(f"  {damage.key} (revision {damage.revision}) {fate}: {damage.why}; its bytes are in {damage.file}.")
+        outcome = f"went back to its state of revision {damage.older}" if damage.older else "is set aside"
+        out.append(f"  {damage.key} (revision {damage.revision}) {outcome}: {damage.why}; its bytes are in {damage.file}.")
     if len(report.damaged) > _SHOWN:
         out.append(f"  {len(report.damaged) - _SHOWN} more are listed in {report.directory}/report.json.")
     if report.newest < report.acknowledged:

@@ -7,10 +7,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kapi.cli.processes import FailureInLog, Process
-
-STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
-"""The signals that stop a cluster in the foreground."""
+from kapi.cli.processes import FailureInLog, Process, end_signals
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Started:
         """Whether it ended with status 0, as it does after SIGTERM."""
         try:
             end = os.waitid(os.P_PIDFD, self.descriptor, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # somebody else has taken the status
+        except ChildProcessError:  # its status was collected elsewhere
             return False
         return end is not None and end.si_code == os.CLD_EXITED and end.si_status == 0
 
@@ -50,14 +47,15 @@ def _held(process: Process) -> Started:
 
 
 async def wait(started: Sequence[Started]) -> Started | None:
-    """The first process that ends, None for a signal. STOP_SIGNALS must be blocked, and are not afterwards."""
+    """The first process that ends, None for one of `end_signals`, which must be blocked, and are not afterwards."""
+    stopping = end_signals()
     loop = asyncio.get_running_loop()
     something = asyncio.Event()
     for one in started:
         loop.add_reader(one.descriptor, something.set)
-    for number in STOP_SIGNALS:
+    for number in stopping:
         loop.add_signal_handler(number, something.set)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
     try:
         await something.wait()
         return next((one for one in started if not one.runs), None)

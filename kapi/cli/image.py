@@ -30,7 +30,7 @@ def run(settings: Settings) -> int:
     endpoint = settings.data_dir / "containerd" / "containerd.sock"
     options = [settings.action, str(settings.file), *(["--name", settings.name] if settings.name else [])]
     if not settings.directory_exists("image", *options) or not datadir.is_cluster(settings.data_dir):
-        raise Failure(f"There is no cluster in {settings.data_dir}. Start one with: {datadir.start_command(settings.data_dir)}")
+        raise Failure(datadir.absence(settings.data_dir))
     if not endpoint.exists():
         raise Failure(_no_containerd(settings))
     try:

@@ -107,10 +107,15 @@ def unknown_entries(directory: int, table: Table = KNOWN) -> list[str]:
     return [entry.path for entry in walk(directory, table) if entry.rule is None]
 
 
-def fix_permissions(directory: int) -> list[str]:
-    """Remove all permissions of group and others. Returns the changed paths. Raises OSError; PermissionError for another user's file."""
+def fix_permissions(directory: int, *, files: bool = True) -> list[str]:
+    """Remove all permissions of group and others, of directories only or of files too. Returns the changed paths.
+
+    Raises OSError; PermissionError for another user's file.
+    """
     changed = []
     for entry in walk(directory):
+        if not (files or entry.is_directory):
+            continue
         wanted = 0o700 if entry.is_directory else 0o600
         theirs = stat.S_ISSOCK(entry.facts.st_mode) or (entry.rule == TREE and "/" in entry.path)  # containerd's, in a closed directory
         if entry.rule is None or theirs or stat.S_IMODE(entry.facts.st_mode) == wanted:

@@ -120,7 +120,7 @@ class Log:
             following = self._next()
             if following is None:
                 return
-            yield from self._file  # whatever came until it was rotated
+            yield from self._file  # lines written before it was rotated
             self._file.close()
             self._file = following
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from kapi.cli import locks
 from kapi.process import PRIVATE, READY, READY_FD, Failure
 
-_MALLOC_SETTINGS = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "PYTHONUNBUFFERED": "1"}
-"""One malloc arena for all threads, trimmed early: components are one thread with a few helpers."""
+_MALLOC_SETTINGS = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "524288", "PYTHONUNBUFFERED": "1"}
+"""One malloc arena for all threads, trimmed early: components are one thread with a few helpers. Half a megabyte stays, so that the buffers
+of a long response are not unmapped and mapped again for each piece."""
 
 
 def environment() -> dict[str, str]:
@@ -31,11 +32,23 @@ class FailureInLog(Failure):
     """A failure whose message names a log that has the reason; so the log is not deleted."""
 
 
+def end_signals() -> set[signal.Signals]:
+    """The signals that end a command: ctrl-C, SIGTERM, and the end of the terminal, unless that is ignored (nohup)."""
+    hangup = set() if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else {signal.SIGHUP}
+    return {signal.SIGINT, signal.SIGTERM, *hangup}
+
+
+def interrupt_on_end() -> None:
+    """All of them interrupt as ctrl-C does, so that what was started is stopped again."""
+    for number in end_signals() - {signal.SIGINT}:
+        signal.signal(number, signal.default_int_handler)
+
+
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Defer SIGINT and SIGTERM to the end of the block, so that no process is started and not recorded. For the main thread."""
+    """Defer these signals to the end of the block, so that no process is started and not recorded. For the main thread."""
     received: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: received.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, lambda number, _: received.append(number)) for n in end_signals()}
     try:
         yield
     finally:
@@ -53,6 +66,8 @@ def resident(pid: int) -> int:
         return 0
 
 
+FULL_BYTES = 1 << 20
+"""A disk with less room is as good as full: a new database needs more."""
 CONTAINER_UMASK = 0o022
 """The umask of processes that create files for containers (below directories that other users cannot enter)."""
 
@@ -76,7 +91,7 @@ class Process:
     def written_log(self) -> Path | None:
         """The log that the running process writes: not `log_file` where it was started by itself, None for its standard error."""
         pid = self.pid
-        words = [word for argument in locks.command_line(pid) for word in argument.split("=", 1)]
+        words = [word for argument in locks.command_line(pid) for word in _option(argument)]
         with contextlib.suppress(OSError):
             if "--log-file" in words[:-1]:
                 return Path(os.readlink(f"/proc/{pid}/cwd"), words[words.index("--log-file") + 1])
@@ -165,6 +180,11 @@ class Process:
         return lines[-1].strip() if lines else ""
 
 
+def _option(argument: str) -> list[str]:
+    """'--log-file=a=b' as '--log-file' and 'a=b'; anything else as it is."""
+    return argument.split("=", 1) if argument.startswith("--") else [argument]
+
+
 def terminate(pid: int, seconds: float = 10.0) -> None:
     """Send SIGTERM, and SIGKILL after `seconds` (0: at once). Raises Failure for a process that does not exit even then."""
     try:
@@ -220,9 +240,16 @@ class Starting:
         self.process.stop()
         self.child.wait()
         if message:
-            raise Failure(message.decode(errors="replace"))
+            raise Failure(message.decode(errors="surrogateescape"))
         what = "ended while starting" if readable else f"was not ready within {seconds:.0f} seconds"
-        raise FailureInLog(f"{self.process.name} {what}{f': {last_line}' if last_line else ''}. Its log: {self.process.log_file}")
+        log = self.process.log_file
+        raise FailureInLog(f"{self.process.name} {what}{f': {last_line}' if last_line else ''}. Its log: {log}{full_disk(log.parent)}")
+
+
+def full_disk(directory: Path) -> str:
+    """The sentence for a failure that a full disk explains, "" otherwise. A server with no room goes on trying."""
+    status = os.statvfs(directory)
+    return " The disk is full: make room and try again." if status.f_bavail * status.f_frsize < FULL_BYTES else ""
 
 
 def python(module: str, *arguments: str) -> list[str]:

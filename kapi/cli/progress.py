@@ -1,5 +1,6 @@
 """Progress of a command on the terminal: one line a step, with the seconds it took."""
 
+import contextlib
 import os
 import sys
 import time
@@ -8,6 +9,13 @@ from contextlib import contextmanager
 
 _RED, _GREEN, _PLAIN, _ERASE = "\033[31m", "\033[32m", "\033[0m", "\033[K"
 """Control sequences (ECMA-48): only for a terminal, colours only without NO_COLOR (no-color.org)."""
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print a line. When it cannot be written (its reader is gone, the disk is full) the work goes on all the same; what is still
+    buffered then fails once more at the end of the command, which says so."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, flush=True)
 
 
 class Progress:
@@ -23,7 +31,7 @@ class Progress:
         """Print a step, and finish its line at the end of the block."""
         before = time.monotonic()
         if self._live:
-            print(f" … {text}", end="\r", flush=True)
+            say(f" … {text}", end="\r")
         try:
             yield
         except BaseException:
@@ -33,11 +41,11 @@ class Progress:
 
     def _finish(self, sign: str, colour: str, text: str) -> None:
         shown = f"{colour}{sign}{_PLAIN}" if self._coloured else sign
-        print(f" {shown} {text}{_ERASE if self._live else ''}", flush=True)
+        say(f" {shown} {text}{_ERASE if self._live else ''}")
 
     def note(self, text: str) -> None:
         """Print a note."""
-        print(f" ! {text}", flush=True)
+        say(f" ! {text}")
 
     def done(self, text: str) -> None:
-        print(f"{text} ({time.monotonic() - self._started:.1f} s)", flush=True)
+        say(f"{text} ({time.monotonic() - self._started:.1f} s)")

@@ -12,6 +12,7 @@ from kapi.cli import cleanup, components, processes
 from kapi.cli.processes import Process, Starting
 from kapi.cli.progress import Progress
 from kapi.client import config
+from kapi.objects import together
 from kapi.objects.resource import NODES
 from kapi.process import Failure
 from kubelet import containerd, images
@@ -114,7 +115,7 @@ class _Runtime:
             await containerd.wait(self._settings, self._process)
             missing = await images.missing(socket, [images.PAUSE, images.BUSYBOX])
             builders = {images.PAUSE: images.pause, images.BUSYBOX: images.busybox}
-            await asyncio.gather(*(images.load(socket, builders[name]()) for name in missing))
+            await together.run(images.load(socket, builders[name]()) for name in missing)
         except (containerd.Unavailable, images.ImageError) as why:
             raise Failure(f"{why}.") from None
 

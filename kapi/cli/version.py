@@ -19,6 +19,7 @@ from kapi.cli.cluster import ClusterSettings
 from kapi.client import config
 from kapi.documents.version import VERSION
 from kapi.objects import errors
+from kapi.process import reason
 
 _PROGRAMS = ("containerd", "runc")
 SECONDS = 5.0
@@ -57,9 +58,9 @@ def run(settings: Settings) -> int:
 
 def _absent(data_dir: Path, why: Exception) -> str:
     """Why there is no server version."""
-    if isinstance(why, FileNotFoundError | ConnectionRefusedError):
+    if isinstance(why, FileNotFoundError | NotADirectoryError | ConnectionRefusedError):
         return f"No cluster is running from {data_dir}."
-    return f"The cluster in {data_dir} does not answer: {why or 'it takes too long'}."
+    return f"The cluster in {data_dir} does not answer: {reason(why) or 'it takes too long'}."
 
 
 def _lines(versions: dict[str, Any]) -> list[str]:

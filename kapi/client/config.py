@@ -69,7 +69,9 @@ def from_kubeconfig(path: str | os.PathLike[str] = "", context: str = "") -> End
     """The endpoint of a context (default: the current one). Raises ConfigError, OSError."""
     import yaml  # only processes that read a kubeconfig carry it
 
-    file = Path(path or os.environ.get("KUBECONFIG", "").split(":")[0] or "~/.kube/config").expanduser()
+    from certs import userconfig
+
+    file = Path(path) if path else userconfig.default_path()
     try:
         config = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError) as error:

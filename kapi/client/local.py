@@ -15,8 +15,10 @@ Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 
-def _scope(user: User, method: str, target: str, headers: Headers) -> Message:
+def _scope(user: User, method: str, target: str, headers: Headers, body: bytes) -> Message:
     path, _, query = target.partition("?")
+    if body:
+        headers = {**headers, "content-length": str(len(body))}
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -118,12 +120,12 @@ class LocalTransport:
 
     async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Response:
         call = _Call(body)
-        await self.app(_scope(self._user, method, target, headers), call.receive, call.send)
+        await self.app(_scope(self._user, method, target, headers, body), call.receive, call.send)
         return call.status, call.headers, call.parts[0] if len(call.parts) == 1 else b"".join(call.parts)
 
     async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Stream:
         stream = _Stream(body)
-        await stream.start(self.app, _scope(self._user, method, target, headers))
+        await stream.start(self.app, _scope(self._user, method, target, headers, body))
         self._open = {s for s in self._open if s._task and not s._task.done()} | {stream}
         return stream
 

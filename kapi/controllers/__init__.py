@@ -35,6 +35,7 @@ from kapi.controllers.service_cidr import ServiceRanges
 from kapi.controllers.settings import Settings, with_keys
 from kapi.controllers.signing_request import RequestApproval, RequestCleaning, RequestSigning
 from kapi.controllers.statefulset import StatefulSets
+from kapi.controllers.storage_migration import StorageVersionMigrations
 from kapi.controllers.taint_eviction import TaintEviction
 from kapi.controllers.ttl import TimeToLive
 from kapi.controllers.volume import VolumeBinder
@@ -77,10 +78,11 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PodGarbageCollector,
     ServiceRanges,
     PolicyTypes,
+    StorageVersionMigrations,
     EndpointSlices,
     Endpoints,
     EndpointMirrors,
-    GarbageCollector,  # last: it watches the metadata of what nobody else watches whole
+    GarbageCollector,  # last: it watches the metadata of resources that no other controller watches whole
 )
 
 

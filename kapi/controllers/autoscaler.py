@@ -124,9 +124,9 @@ class Autoscaling(Controller):
             return bounds.most, "Current number of replicas above Spec.MaxReplicas"
         if current < bounds.least:
             return bounds.least, "Current number of replicas below Spec.MinReplicas"
-        wanted, name = await self._compute(evaluation, self._target(evaluation, scale, current))
-        why = f"{name} above target" if wanted > current else "All metrics below target"
-        desired, new_conditions = scaling.normalized(evaluation.spec, bounds, evaluation.history, current, wanted, evaluation.now)
+        replicas, name = await self._compute(evaluation, self._target(evaluation, scale, current))
+        why = f"{name} above target" if replicas > current else "All metrics below target"
+        desired, new_conditions = scaling.normalized(evaluation.spec, bounds, evaluation.history, current, replicas, evaluation.now)
         evaluation.set_conditions(*new_conditions)
         return desired, why
 
@@ -152,13 +152,13 @@ class Autoscaling(Controller):
         for metric in metrics:
             field, reason, compute = METRICS[metric["type"]]
             try:
-                found = await compute(target, metric[field])
+                proposal = await compute(target, metric[field])
             except MetricError as why:
                 problems.append((reason, why))
                 self.record_warning(evaluation.autoscaler, reason, str(why))
                 continue
-            proposals.append(found)
-            statuses.append({"type": metric["type"], field: found.status})
+            proposals.append(proposal)
+            statuses.append({"type": metric["type"], field: proposal.status})
         evaluation.status["currentMetrics"] = statuses or None
         best = max(proposals, key=lambda p: p.replicas, default=None)
         if best is None or (problems and best.replicas < target.replicas):

@@ -142,7 +142,7 @@ class CronJobs(Workload):
         except errors.AlreadyExists:
             job = await self.client.get(JOBS, name, meta.namespace(owner))
             if not meta.controlled_by(job, owner):
-                return  # somebody else's, who sees to the rest
+                return  # it belongs to another owner
         except errors.StatusError as error:
             if not namespace_terminating(error):
                 self.record_warning(owner, "FailedCreate", f"Error creating job: {error}")

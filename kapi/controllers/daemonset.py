@@ -35,8 +35,8 @@ def node_of(pod: Object) -> str:
 
 
 def _with_tolerations(spec: Object) -> Object:
-    wanted = [*ALWAYS_TOLERATED, *([HOST_NETWORK_TOLERATED] if spec.get("hostNetwork") else [])]
-    more = [{"key": key, "operator": "Exists", "effect": effect} for key, effect in wanted]
+    tolerations = [*ALWAYS_TOLERATED, *([HOST_NETWORK_TOLERATED] if spec.get("hostNetwork") else [])]
+    more = [{"key": key, "operator": "Exists", "effect": effect} for key, effect in tolerations]
     have = spec.get("tolerations") or []
     return {**spec, "tolerations": [*have, *(t for t in more if t not in have)]}
 
@@ -45,9 +45,9 @@ def _pinned(spec: Object, node: str) -> Object:
     """The pod spec with node affinity to one node, for the scheduler to bind."""
     field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     affinity = dict(spec.get("affinity") or {})
-    wanted = dict(affinity.get("nodeAffinity") or {})
-    wanted["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": [field]}
-    return {**spec, "affinity": {**affinity, "nodeAffinity": wanted}}
+    node_affinity = dict(affinity.get("nodeAffinity") or {})
+    node_affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": [field]}
+    return {**spec, "affinity": {**affinity, "nodeAffinity": node_affinity}}
 
 
 class DaemonSets(Workload):

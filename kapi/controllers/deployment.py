@@ -78,9 +78,9 @@ class Deployments(Workload):
 
     async def _scale_step(self, deployment: Object, old: list[Object], newest: Object) -> bool:
         """One step of a rolling update: scale the newest ReplicaSet, else scale down old ones."""
-        wanted, have = rollout.replicas(deployment), rollout.replicas(newest)
-        if have != wanted:
-            size = wanted if have > wanted else rollout.new_replicas(deployment, [*old, newest], newest)
+        replicas, have = rollout.replicas(deployment), rollout.replicas(newest)
+        if have != replicas:
+            size = replicas if have > replicas else rollout.new_replicas(deployment, [*old, newest], newest)
             if size != have:
                 await self._scale(deployment, newest, size)
                 return True
@@ -130,10 +130,10 @@ class Deployments(Workload):
 
     async def _create(self, deployment: Object, old: list[Object], number: int) -> tuple[Object | None, Object]:
         size = rollout.new_replicas(deployment, old, None)
-        wanted = revisions.fresh(deployment, number, size, api_version=DEPLOYMENTS.api_version, kind=DEPLOYMENTS.kind)
-        name = meta.name(wanted)
+        replica_set = revisions.fresh(deployment, number, size, api_version=DEPLOYMENTS.api_version, kind=DEPLOYMENTS.kind)
+        name = meta.name(replica_set)
         try:
-            created = await self.client.create(REPLICA_SETS, wanted)
+            created = await self.client.create(REPLICA_SETS, replica_set)
         except errors.AlreadyExists:
             await self._collision(deployment, name)
             raise
@@ -187,14 +187,14 @@ class Deployments(Workload):
         await self.update_status(deployment, progress.status(deployment, sets, newest))
 
     async def _resize(self, deployment: Object, old: list[Object], newest: Object | None) -> None:
-        everyone = [*old, newest] if newest is not None else old
-        active = [rs for rs in everyone if rollout.replicas(rs) > 0]
-        wanted = rollout.replicas(deployment)
+        replica_sets = [*old, newest] if newest is not None else old
+        active = [rs for rs in replica_sets if rollout.replicas(rs) > 0]
+        replicas = rollout.replicas(deployment)
         if len(active) <= 1:
             target = active[0] if active else newest or (rollout.by_age(old)[-1] if old else None)
             if target is not None:
-                await self._scale(deployment, target, wanted)
-        elif newest is not None and rollout.replicas(newest) == wanted == rollout.available(newest):
+                await self._scale(deployment, target, replicas)
+        elif newest is not None and rollout.replicas(newest) == replicas == rollout.available(newest):
             for rs in old:
                 if rollout.replicas(rs) > 0:
                     await self._scale(deployment, rs, 0)

@@ -112,12 +112,12 @@ class Disruption(Controller):
         if resource is None:
             return None
         try:
-            found = await self.client.get(resource, ref["name"], namespace, subresource="scale")
+            scale = await self.client.get(resource, ref["name"], namespace, subresource="scale")
         except errors.NotFound as error:
             if error.details and error.details.get("name"):
                 return None
             raise LookupError(f"{resource.qualified} does not implement the scale subresource") from None
-        return found if meta.uid(found) == ref["uid"] else None
+        return scale if meta.uid(scale) == ref["uid"] else None
 
     def _top_owner(self, ref: Object, namespace: str) -> Object | None:
         informer = self.scales.get(ref["kind"])

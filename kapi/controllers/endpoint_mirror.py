@@ -33,8 +33,8 @@ class EndpointMirrors(Controller):
     async def reconcile(self, key: str) -> float | None:
         endpoints, service = self.endpoints.get(key), self.services.get(key)
         existing = self.slices.by_index("mirrored", key)
-        wanted = _slices(endpoints) if endpoints is not None and service is not None and _mirrors(endpoints, service) else []
-        for made in wanted:
+        slices = _slices(endpoints) if endpoints is not None and service is not None and _mirrors(endpoints, service) else []
+        for made in slices:
             same = next((s for s in existing if _group(s) == _group(made)), None)
             if same is None:
                 await self.client.create(ENDPOINT_SLICES, made)
@@ -68,14 +68,14 @@ def _slices(endpoints: Object) -> list[Object]:
     for subset in endpoints.get("subsets") or ():
         ports = [{"name": p.get("name") or "", "port": p["port"], "protocol": p.get("protocol", "TCP")} for p in subset.get("ports") or ()]
         for kind in ("IPv4", "IPv6"):
-            found = [
+            slices = [
                 _endpoint(address, ready)
                 for field, ready in (("addresses", True), ("notReadyAddresses", False))
                 for address in subset.get(field) or ()
                 if (":" in address["ip"]) is (kind == "IPv6")
             ]
-            if found:
-                out.append({"addressType": kind, "ports": ports, "endpoints": found[:LIMIT], "metadata": _about(endpoints, owner)})
+            if slices:
+                out.append({"addressType": kind, "ports": ports, "endpoints": slices[:LIMIT], "metadata": _about(endpoints, owner)})
     return out
 
 

@@ -61,21 +61,21 @@ class GarbageCollector(Controller):
     async def _update_monitors(self) -> None:
         while True:
             try:
-                found = await discover(self.client)
+                discovery = await discover(self.client)
                 break
             except (errors.StatusError, OSError) as error:
                 log.warning("Discovery failed, trying again", extra=logs.once("", error=error))
                 await asyncio.sleep(DISCOVERY_RETRY_SECONDS)
-        wanted = {r for r in found.able("list", "watch", "delete") if (r.group, r.plural) not in IGNORED}
-        self.graph.kinds = {(r.group, r.kind): r for r in wanted}
-        for resource in sorted(wanted - self._watched, key=lambda r: r.qualified):
+        resources = {r for r in discovery.able("list", "watch", "delete") if (r.group, r.plural) not in IGNORED}
+        self.graph.kinds = {(r.group, r.kind): r for r in resources}
+        for resource in sorted(resources - self._watched, key=lambda r: r.qualified):
             informer = self.informer(resource, metadata=True)
             informer.add_handler(self._handler(resource))
-        if not found.failed:
-            for resource in self._watched - wanted:
+        if not discovery.failed:
+            for resource in self._watched - resources:
                 self.context.informers.drop(resource)
-            self._watched &= wanted
-        self._watched |= wanted
+            self._watched &= resources
+        self._watched |= resources
         for node in list(self.graph.nodes.values()):
             if node.virtual:
                 self.queue.add(node.uid)

@@ -23,8 +23,8 @@ class History:
 
     def of(self, owner: Object) -> list[Object]:
         """Sorted, oldest first."""
-        found = self.revisions.by_index("controller", meta.uid(owner))
-        return sorted(found, key=lambda r: (r["revision"], meta.metadata(r).get("creationTimestamp") or "", meta.name(r)))
+        revisions = self.revisions.by_index("controller", meta.uid(owner))
+        return sorted(revisions, key=lambda r: (r["revision"], meta.metadata(r).get("creationTimestamp") or "", meta.name(r)))
 
     async def newest(self, owner: Object, labels: dict[str, str]) -> Object:
         """The revision of the owner's current template: found, renumbered as the newest, or created. Name collisions increment

@@ -36,9 +36,9 @@ class Jobs(Workload):
 
     async def reconcile(self, key: str) -> float | None:
         job = self.objects.get(key)
-        strays = [p for p in self.dependents.by_index("job", key) if job is None or not meta.controlled_by(p, job)]
-        if strays:
-            await self._remove_finalizers(strays)
+        orphans = [p for p in self.dependents.by_index("job", key) if job is None or not meta.controlled_by(p, job)]
+        if orphans:
+            await self._remove_finalizers(orphans)
         if job is None or not rules.managed(job) or rules.finished(job):
             return None
         owned, now = await self.claim(job), time.now()
@@ -94,14 +94,14 @@ class Jobs(Workload):
         if not rules.indexed(job):
             return pods.deletion_order(active)[:number]
         taken: set[int] = set()
-        useless: list[Object] = []
-        useful: list[Object] = []
+        out_of_range: list[Object] = []
+        in_range: list[Object] = []
         for pod in reversed(pods.deletion_order(active)):
             index = rules.index_of(pod)
             valid = 0 <= index < job["spec"]["completions"] and index not in count.done | count.lost | taken
-            (useful if valid else useless).append(pod)
+            (in_range if valid else out_of_range).append(pod)
             taken.add(index)
-        return [*useless, *reversed(useful)][: max(number, len(useless))]
+        return [*out_of_range, *reversed(in_range)][: max(number, len(out_of_range))]
 
     async def _create_indexed(
         self, job: Object, owned: list[Object], busy: Sequence[Object], count: Counts, missing: int

@@ -84,21 +84,21 @@ def policy(job: Object, pod: Object) -> Rule:
             if hit:
                 return Rule(rule["action"], f"Container {hit[0]} for pod {name} failed with exit code {hit[1]} {tail}")
             continue
-        for wanted in rule.get("onPodConditions") or ():
-            have = meta.condition(pod, wanted["type"])
-            if have is not None and have.get("status") == (wanted.get("status") or "True"):
-                return Rule(rule["action"], f"Pod {name} has condition {wanted['type']} {tail}")
+        for pattern in rule.get("onPodConditions") or ():
+            have = meta.condition(pod, pattern["type"])
+            if have is not None and have.get("status") == (pattern.get("status") or "True"):
+                return Rule(rule["action"], f"Pod {name} has condition {pattern['type']} {tail}")
     return Rule()
 
 
-def _exit_code(pod: Object, wanted: Object) -> tuple[str, int] | None:
+def _exit_code(pod: Object, requirement: Object) -> tuple[str, int] | None:
     status = pod.get("status") or {}
     for container in [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]:
         ended = (container.get("state") or {}).get("terminated")
-        if not ended or wanted.get("containerName") not in (None, container["name"]):
+        if not ended or requirement.get("containerName") not in (None, container["name"]):
             continue
         code = ended.get("exitCode", 0)
-        if code != 0 and (code in wanted["values"]) is (wanted["operator"] == "In"):
+        if code != 0 and (code in requirement["values"]) is (requirement["operator"] == "In"):
             return container["name"], code
     return None
 
@@ -179,9 +179,9 @@ def _failure(job: Object, owned: Sequence[Object], count: Counts, now: float) ->
 def _success(job: Object, count: Counts, active: int) -> FinishCondition | None:
     spec = job["spec"]
     for number, rule in enumerate((spec.get("successPolicy") or {}).get("rules") or ()):
-        wanted = indexes.parse(rule["succeededIndexes"], spec["completions"]) if rule.get("succeededIndexes") else None
-        hit = count.done if wanted is None else count.done & wanted
-        needed = rule.get("succeededCount") or len(wanted or ())
+        required = indexes.parse(rule["succeededIndexes"], spec["completions"]) if rule.get("succeededIndexes") else None
+        hit = count.done if required is None else count.done & required
+        needed = rule.get("succeededCount") or len(required or ())
         if hit and len(hit) >= needed:
             return "SuccessCriteriaMet", "SuccessPolicy", f"Matched rules at index {number}"
     if active:

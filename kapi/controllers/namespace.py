@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from kapi.client import Controller
 from kapi.controllers.discovery import Discovery, discover
-from kapi.objects import conditions, errors, meta
+from kapi.objects import conditions, errors, meta, together
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 
@@ -54,10 +54,10 @@ class Namespaces(Controller):
         if namespace is None or not list(self._terminating_keys(namespace)):
             self._attempts.pop(key, None)
             return None
-        found = await discover(self.client)
-        remaining = await self._delete_content(key, found)
-        new = _conditions(meta.path(namespace, "status", "conditions") or [], found, remaining)
-        if remaining.counts or remaining.failures or found.failed:
+        discovery = await discover(self.client)
+        remaining = await self._delete_content(key, discovery)
+        new = _conditions(meta.path(namespace, "status", "conditions") or [], discovery, remaining)
+        if remaining.counts or remaining.failures or discovery.failed:
             await self._report(namespace, new)
             self._attempts[key] += 1
             return float(min(INITIAL_BACKOFF * 2 ** self._attempts[key], MAX_BACKOFF))
@@ -73,28 +73,28 @@ class Namespaces(Controller):
         status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": new}
         return await self.put_status(NAMESPACES, namespace, status)
 
-    async def _delete_content(self, name: str, found: Discovery) -> RemainingContent:
+    async def _delete_content(self, name: str, discovery: Discovery) -> RemainingContent:
         """Delete the content. Other kinds are deleted only when no pods are left, because pods may use them."""
         remaining = RemainingContent()
-        resources = [r for r in found.able("list", "delete") if r.namespaced]
+        resources = [r for r in discovery.able("list", "delete") if r.namespaced]
         if PODS in resources:
-            await self._delete_all(PODS, name, found, remaining)
+            await self._delete_all(PODS, name, discovery, remaining)
         if not remaining.counts and not remaining.failures:
             limit = asyncio.Semaphore(CONCURRENCY)
 
             async def one(resource: Resource) -> None:
                 async with limit:
-                    await self._delete_all(resource, name, found, remaining)
+                    await self._delete_all(resource, name, discovery, remaining)
 
-            await asyncio.gather(*(one(r) for r in resources if r != PODS))
+            await together.run(one(r) for r in resources if r != PODS)
         return remaining
 
-    async def _delete_all(self, resource: Resource, namespace: str, found: Discovery, remaining: RemainingContent) -> None:
+    async def _delete_all(self, resource: Resource, namespace: str, discovery: Discovery, remaining: RemainingContent) -> None:
         try:
             listed = await self.client.list(resource, namespace, metadata=True)
             if not listed.get("items"):
                 return
-            if resource in found.able("deletecollection"):
+            if resource in discovery.able("deletecollection"):
                 await self.client.delete_collection(resource, namespace, propagation="Background")
             else:
                 for item in listed["items"]:
@@ -127,13 +127,15 @@ _CONDITION_TEXTS = (
 """(type, reason if True, reason if False, message if False)."""
 
 
-def _conditions(old: list[Object], found: Discovery, remaining: RemainingContent) -> list[Object]:
+def _conditions(old: list[Object], discovery: Discovery, remaining: RemainingContent) -> list[Object]:
     """The five conditions of a terminating namespace, with stock's reasons and messages."""
     left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remaining.counts.items()))
     finalized_content = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remaining.finalizers.items()))
-    failed, broken = ", ".join(found.failed), ", ".join(sorted(set(remaining.failures)))
+    failed = ", ".join(f"{api}: stale GroupVersion discovery: {api}" for api in sorted(discovery.failed))
+    listed = f"{len(discovery.failed)} failing: unable to retrieve the complete list of server APIs: {failed}"
+    broken = ", ".join(sorted(set(remaining.failures)))
     problems = (
-        failed and f"Discovery failed for some groups, {len(found.failed)} failing: {failed}",
+        failed and f"Discovery failed for some groups, {listed}",
         "",
         broken and f"Failed to delete all resource types, {len(remaining.failures)} remaining: {broken}",
         left and f"Some resources are remaining: {left}",

@@ -61,15 +61,15 @@ class RootCertificates(_Content):
     async def reconcile(self, key: str) -> float | None:
         if not self.active(key) or not self.data["ca.crt"]:
             return None
-        wanted = _named(ROOT_CA, key, annotations={"kubernetes.io/description": DESCRIPTION})
+        config_map = _named(ROOT_CA, key, annotations={"kubernetes.io/description": DESCRIPTION})
         have = self.maps.get(f"{key}/{ROOT_CA}")
         if have is None:
             try:
-                await self.client.create(CONFIG_MAPS, {**wanted, "data": self.data})
+                await self.client.create(CONFIG_MAPS, {**config_map, "data": self.data})
             except errors.AlreadyExists:
                 return None
         elif have.get("data") != self.data:
-            annotations = {**meta.annotations(have), **wanted["metadata"]["annotations"]}
+            annotations = {**meta.annotations(have), **config_map["metadata"]["annotations"]}
             await self.client.update(CONFIG_MAPS, {**have, "data": self.data, "metadata": {**have["metadata"], "annotations": annotations}})
         return None
 

@@ -48,9 +48,9 @@ def taints(node: Object, *, evict: bool) -> list[Object]:
     wanted = {(key, "NoSchedule") for state, key in CONDITION_TAINTS.items() if state in true}
     if node["spec"].get("unschedulable"):
         wanted.add((UNSCHEDULABLE, "NoSchedule"))
-    unwell = CONDITION_TAINTS.get(("Ready", ready(node)))
-    if unwell and evict:
-        wanted.add((unwell, "NoExecute"))
+    ready_taint = CONDITION_TAINTS.get(("Ready", ready(node)))
+    if ready_taint and evict:
+        wanted.add((ready_taint, "NoExecute"))
     have = node["spec"].get("taints") or []
     kept = [t for t in have if (t["key"], t["effect"]) in wanted or not _is_managed(t)]
     known = {(t["key"], t["effect"]) for t in kept}
@@ -142,9 +142,9 @@ class NodeLifecycle(Controller):
         self.record_event(node, reason, f"Node {meta.name(node)} {what}")
 
     async def _taint(self, node: Object) -> None:
-        wanted = taints(node, evict=self._evicting)
-        if wanted != (node["spec"].get("taints") or []):
-            patch = {"metadata": {"resourceVersion": meta.resource_version(node)}, "spec": {"taints": wanted or None}}
+        desired = taints(node, evict=self._evicting)
+        if desired != (node["spec"].get("taints") or []):
+            patch = {"metadata": {"resourceVersion": meta.resource_version(node)}, "spec": {"taints": desired or None}}
             await self.client.patch(NODES, meta.name(node), patch)
 
     async def _mark_pods_not_ready(self, node: Object) -> None:

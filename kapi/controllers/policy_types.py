@@ -50,7 +50,7 @@ class PolicyTypes(Controller):
 
     async def _matched(self, spec: Object) -> list[Resource]:
         """(API group, version, kind) of the resources that the policy matches by name."""
-        found: set[Resource] = set()
+        resources: set[Resource] = set()
         for rule in (spec.get("matchConstraints") or {}).get("resourceRules") or ():
             groups, versions = rule.get("apiGroups") or [], rule.get("apiVersions") or []
             if any("*" in text for text in (*groups, *versions)):
@@ -58,8 +58,8 @@ class PolicyTypes(Controller):
             plurals = [text for text in rule.get("resources") or () if "*" not in text and "/" not in text]
             for group in groups:
                 for version in versions:
-                    found |= {served for served in await self._served(group, version) if served.plural in plurals}
-        return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MAX_TYPES]
+                    resources |= {served for served in await self._served(group, version) if served.plural in plurals}
+        return sorted(resources, key=lambda served: (served.group, served.version, served.kind))[:MAX_TYPES]
 
     async def _served(self, group: str, version: str) -> list[Resource]:
         response = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
@@ -73,8 +73,8 @@ class PolicyTypes(Controller):
         document = await self._read(f"/openapi/v3/apis/{group}/{version}" if group else f"/openapi/v3/api/{version}")
         schemas: dict[str, Object] = (document.get("components") or {}).get("schemas") or {}
         wanted = {"group": group, "version": version, "kind": resource.kind}
-        found = (node for node in schemas.values() if wanted in (node.get("x-kubernetes-group-version-kind") or ()))
-        node = next(found, None)
+        nodes = (node for node in schemas.values() if wanted in (node.get("x-kubernetes-group-version-kind") or ()))
+        node = next(nodes, None)
         return None if node is None else declaring.published(schemas, node, resource.kind)
 
     async def _read(self, path: str) -> Object:

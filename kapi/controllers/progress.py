@@ -107,9 +107,9 @@ def _timed_out(deployment: Object, current: Object) -> bool:
 def _failure(sets: Sequence[Object], newest: Object | None) -> Object | None:
     """The first ReplicaFailure condition of a ReplicaSet, the newest ReplicaSet's first."""
     for rs in ([newest] if newest is not None else []) + list(sets):
-        found = meta.condition(rs, "ReplicaFailure")
-        if found is not None:
-            return {**found, "lastUpdateTime": found.get("lastTransitionTime")}
+        condition = meta.condition(rs, "ReplicaFailure")
+        if condition is not None:
+            return {**condition, "lastUpdateTime": condition.get("lastTransitionTime")}
     return None
 
 

@@ -80,7 +80,7 @@ class Quotas(Controller):
 
     def _amounts(self, quota: Object, informer: Informer) -> Iterator[usage.Usage]:
         for obj in informer.by_index("namespace", meta.namespace(quota)):
-            if usage.concerns(quota, informer.resource, obj):
+            if usage.matches_scopes(quota, informer.resource, obj):
                 yield _usage_of(informer.resource, obj)
 
     async def _find(self, group: str, plural: str) -> Informer | None:

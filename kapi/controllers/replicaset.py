@@ -14,14 +14,14 @@ class ReplicaSets(Workload):
 
     async def sync(self, owner: Object) -> float | None:
         owned = await self.claim(owner)
-        wanted = owner["spec"].get("replicas", 1)
+        replicas = owner["spec"].get("replicas", 1)
         active = [p for p in owned if pods.active(p)]
         failure: Failure = None
-        if not meta.deleting(owner) and len(active) != wanted:
-            failure = await self._scale(owner, active, wanted - len(active))
+        if not meta.deleting(owner) and len(active) != replicas:
+            failure = await self._scale(owner, active, replicas - len(active))
         current = self.objects.get(meta.key(owner)) or owner
         owned = [p for p in self.owned_by(owner) if not pods.finished(p)]
-        await self.update_status(current, self._status(current, owned, wanted - len(active), failure))
+        await self.update_status(current, self._status(current, owned, replicas - len(active), failure))
         if failure is not None:
             raise failure
         return pods.available_in((p for p in owned if pods.active(p)), owner["spec"].get("minReadySeconds", 0), time.now())

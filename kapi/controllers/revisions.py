@@ -23,8 +23,8 @@ def _plain(template: Object) -> Object:
 
 def newest(deployment: Object, sets: Sequence[Object]) -> Object | None:
     """The oldest ReplicaSet with the Deployment's template."""
-    wanted = _plain(deployment["spec"]["template"])
-    return next((rs for rs in rollout.by_age(sets) if _plain(rs["spec"]["template"]) == wanted), None)
+    template = _plain(deployment["spec"]["template"])
+    return next((rs for rs in rollout.by_age(sets) if _plain(rs["spec"]["template"]) == template), None)
 
 
 def revision(obj: Object) -> int:
@@ -55,8 +55,8 @@ def rolled_back(deployment: Object, rs: Object) -> Object:
 
 def sizes(deployment: Object) -> dict[str, str]:
     """The annotations with the Deployment's sizes for which a ReplicaSet was scaled."""
-    wanted = rollout.replicas(deployment)
-    return {rollout.DESIRED: str(wanted), rollout.MAXIMUM: str(wanted + rollout.limits(deployment)[0])}
+    replicas = rollout.replicas(deployment)
+    return {rollout.DESIRED: str(replicas), rollout.MAXIMUM: str(replicas + rollout.limits(deployment)[0])}
 
 
 def annotations(deployment: Object, rs: Object | None, number: int) -> dict[str, str]:

@@ -46,22 +46,22 @@ def limits(deployment: Object) -> tuple[int, int]:
     if not rolling(deployment):
         return 0, 0
     rule = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
-    wanted = replicas(deployment)
-    surge = scaled_value(rule.get("maxSurge", "25%"), wanted, up=True)
-    unavailable = scaled_value(rule.get("maxUnavailable", "25%"), wanted, up=False)
+    desired = replicas(deployment)
+    surge = scaled_value(rule.get("maxSurge", "25%"), desired, up=True)
+    unavailable = scaled_value(rule.get("maxUnavailable", "25%"), desired, up=False)
     if surge == 0 and unavailable == 0:
         unavailable = 1
-    return surge, min(unavailable, wanted)
+    return surge, min(unavailable, desired)
 
 
-def new_replicas(deployment: Object, everyone: Sequence[Object], newest: Object | None) -> int:
+def new_replicas(deployment: Object, replica_sets: Sequence[Object], newest: Object | None) -> int:
     """The replicas that the newest ReplicaSet (None: not created yet) may have now; it is not scaled down here."""
-    wanted = replicas(deployment)
+    desired = replicas(deployment)
     if not rolling(deployment):
-        return wanted
+        return desired
     have = replicas(newest) if newest is not None else 0
-    budget = wanted + limits(deployment)[0] - total(everyone)
-    return have + min(budget, wanted - have) if budget > 0 else have
+    budget = desired + limits(deployment)[0] - total(replica_sets)
+    return have + min(budget, desired - have) if budget > 0 else have
 
 
 def by_age(sets: Sequence[Object]) -> list[Object]:
@@ -80,11 +80,11 @@ def old_steps(deployment: Object, old: Sequence[Object], newest: Object) -> dict
         unhealthy = min(budget, max(sizes[meta.name(rs)] - available(rs), 0))
         sizes[meta.name(rs)] -= unhealthy
         budget -= unhealthy
-    spare = sum(available(rs) for rs in [*old, newest]) - floor
+    surplus_available = sum(available(rs) for rs in [*old, newest]) - floor
     for rs in by_age(old):
-        down = min(sizes[meta.name(rs)], max(spare, 0))
+        down = min(sizes[meta.name(rs)], max(surplus_available, 0))
         sizes[meta.name(rs)] -= down
-        spare -= down
+        surplus_available -= down
     return {meta.name(rs): sizes[meta.name(rs)] for rs in old if sizes[meta.name(rs)] != replicas(rs)}
 
 
@@ -109,8 +109,8 @@ def proportion(rs: Object, deployment: Object, to_add: int, added: int) -> int:
 
 def proportional(deployment: Object, active: Sequence[Object]) -> dict[str, int]:
     """{name: replicas} after resizing a Deployment during a rollout: proportional to size, the remainder to the largest."""
-    wanted = replicas(deployment)
-    allowed = wanted + limits(deployment)[0] if wanted > 0 else 0
+    desired = replicas(deployment)
+    allowed = desired + limits(deployment)[0] if desired > 0 else 0
     to_add = allowed - total(active)
     newest_first = list(reversed(by_age(active)))
     ranked = sorted(newest_first if to_add > 0 else by_age(active), key=replicas, reverse=True)
@@ -132,10 +132,10 @@ def resized(deployment: Object, active: Sequence[Object]) -> bool:
 
 
 def complete(deployment: Object, status: Object) -> bool:
-    wanted = replicas(deployment)
+    desired = replicas(deployment)
     counts = (status.get(k, 0) for k in ("updatedReplicas", "replicas", "availableReplicas"))
     generation = meta.metadata(deployment).get("generation", 0)
-    return all(c == wanted for c in counts) and status.get("observedGeneration", 0) >= generation
+    return all(c == desired for c in counts) and status.get("observedGeneration", 0) >= generation
 
 
 def progressing(old: Object, new: Object) -> bool:

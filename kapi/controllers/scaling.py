@@ -75,16 +75,16 @@ def _window(down: Object) -> int:
 
 
 def _stabilized(
-    history: ScalingHistory, current: int, wanted: int, windows: tuple[int, int], now: float, *, has_behavior: bool
+    history: ScalingHistory, current: int, desired: int, windows: tuple[int, int], now: float, *, has_behavior: bool
 ) -> tuple[int, Condition]:
     """The lowest recommendation in the scale-up window, the highest in the scale-down window."""
-    up = min([wanted, *(n for at, n in history.recommendations if at > now - windows[0])])
-    down = max([wanted, *(n for at, n in history.recommendations if at > now - windows[1])])
-    history.recommendations.append((now, wanted))
+    up = min([desired, *(n for at, n in history.recommendations if at > now - windows[0])])
+    down = max([desired, *(n for at, n in history.recommendations if at > now - windows[1])])
+    history.recommendations.append((now, desired))
     steady = min(max(current, up), down) if has_behavior else down
-    if steady == wanted:
+    if steady == desired:
         return steady, READY
-    return steady, STABILIZED_UP if has_behavior and wanted >= current and steady < wanted else STABILIZED_DOWN
+    return steady, STABILIZED_UP if has_behavior and desired >= current and steady < desired else STABILIZED_DOWN
 
 
 def _limited(current: int, steady: int, bounds: Bounds, limits: tuple[int, int]) -> tuple[int, tuple[str, str]]:

@@ -43,8 +43,8 @@ SIGNERS = {
 
 
 def condition(request: Object, type: str) -> bool:
-    found = meta.condition(request, type)
-    return found is not None and found.get("status", "True") == "True"
+    entry = meta.condition(request, type)
+    return entry is not None and entry.get("status", "True") == "True"
 
 
 def refusal(request: Object, subject: Object) -> str:
@@ -69,17 +69,17 @@ def read(pem: bytes) -> Object:
     """{"name", "organizations", "hosts", "others"} of a PKCS #10 request. Raises ValueError."""
     from cryptography import x509  # heavy, and most clusters see no request for days
 
-    asked = x509.load_pem_x509_csr(pem)
+    csr = x509.load_pem_x509_csr(pem)
     oids = x509.oid.NameOID
     try:
-        names: Any = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names: Any = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = ()
     hosts = [n for n in names if isinstance(n, x509.DNSName | x509.IPAddress)]
-    common = asked.subject.get_attributes_for_oid(oids.COMMON_NAME)
+    common = csr.subject.get_attributes_for_oid(oids.COMMON_NAME)
     return {
         "name": str(common[0].value) if common else "",
-        "organizations": [str(a.value) for a in asked.subject.get_attributes_for_oid(oids.ORGANIZATION_NAME)],
+        "organizations": [str(a.value) for a in csr.subject.get_attributes_for_oid(oids.ORGANIZATION_NAME)],
         "hosts": len(hosts),
         "others": len(list(names)) - len(hosts),
     }

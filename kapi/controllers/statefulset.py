@@ -81,15 +81,15 @@ class StatefulSets(Workload):
         ready = pods.phase(pod) == "Running" and pods.available(pod, owner["spec"].get("minReadySeconds", 0), time.now())
         return ready and not meta.deleting(pod)
 
-    async def _scale_down(self, owner: Object, surplus: list[Object], everyone: list[Object], *, in_order: bool) -> bool:
+    async def _scale_down(self, owner: Object, surplus: list[Object], all_pods: list[Object], *, in_order: bool) -> bool:
         """Delete the highest ordinals, one at a time if ordered; an unhealthy pod blocks the deletion of all others."""
-        unwell = min((p for p in everyone if not self._is_healthy(owner, p)), key=lambda p: ordinal(owner, p), default=None)
+        first_unhealthy = min((p for p in all_pods if not self._is_healthy(owner, p)), key=lambda p: ordinal(owner, p), default=None)
         for pod in surplus:
             if meta.deleting(pod):
                 if in_order:
                     return False
                 continue
-            if in_order and not self._is_healthy(owner, pod) and pod is not unwell:
+            if in_order and not self._is_healthy(owner, pod) and pod is not first_unhealthy:
                 return False
             await self._own_claims(owner, pod, retired=True)
             await self._delete(owner, pod)

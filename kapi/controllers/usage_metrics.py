@@ -107,7 +107,7 @@ def _sample(item: Object, resource: str, container: str) -> Sample | None:
 
 
 def _requests(target: Target, resource: str, container: str) -> dict[str, int]:
-    found: dict[str, int] = {}
+    requests: dict[str, int] = {}
     for pod in target.pods:
         total = 0
         spec = pod["spec"]
@@ -115,12 +115,12 @@ def _requests(target: Target, resource: str, container: str) -> dict[str, int]:
         for each in (*(spec.get("containers") or ()), *sidecars):
             if container and each["name"] != container:
                 continue
-            wanted = ((each.get("resources") or {}).get("requests") or {}).get(resource)
-            if wanted is None:
+            request = ((each.get("resources") or {}).get("requests") or {}).get(resource)
+            if request is None:
                 raise MetricError(f"missing request for {resource} in container {each['name']} of Pod {meta.name(pod)}")
-            total += quantity.milli(wanted)
-        found[meta.name(pod)] = total
-    return found
+            total += quantity.milli(request)
+        requests[meta.name(pod)] = total
+    return requests
 
 
 class Groups(NamedTuple):
@@ -201,10 +201,10 @@ class Share(Goal):
         self.percent, self.requests = percent, requests
 
     def utilization(self, values: Mapping[str, int]) -> int:
-        asked = sum(self.requests[name] for name in values if name in self.requests)
-        if not asked:
+        requested = sum(self.requests[name] for name in values if name in self.requests)
+        if not requested:
             raise MetricError("no metrics returned matched known pods")
-        return sum(value for name, value in values.items() if name in self.requests) * 100 // asked
+        return sum(value for name, value in values.items() if name in self.requests) * 100 // requested
 
     def ratio(self, values: Mapping[str, int]) -> float:
         return self.utilization(values) / self.percent
@@ -215,8 +215,8 @@ class Share(Goal):
 
 async def of_resource(target: Target, source: Object, container: str = "") -> Proposal:
     """The proposal of a metric of type Resource or ContainerResource. Raises MetricError."""
-    resource, wanted = source["name"], source["target"]
-    mean, percent = wanted.get("averageValue"), wanted.get("averageUtilization")
+    resource, metric_target = source["name"], source["target"]
+    mean, percent = metric_target.get("averageValue"), metric_target.get("averageUtilization")
     kind = "usage" if mean is not None else "utilization"
     word = f"{resource} {'container ' if container else ''}resource"
     try:
@@ -305,12 +305,12 @@ def _go_selector(metric: Object) -> str:
     return labels.go_text(metric["selector"]) if metric.get("selector") else "nil"
 
 
-def _shared(target: Target, wanted: Object, value: int) -> tuple[int, Object]:
+def _shared(target: Target, metric_target: Object, value: int) -> tuple[int, Object]:
     """(replicas, MetricValueStatus) of a value shared by all pods: as a total or as an average."""
-    if wanted.get("averageValue") is not None:
-        goal = quantity.milli(wanted["averageValue"])
+    if metric_target.get("averageValue") is not None:
+        goal = quantity.milli(metric_target["averageValue"])
         ratio = value / (goal * target.replicas)
         replicas = target.replicas if target.near(ratio) else math.ceil(value / goal)
         return replicas, {"averageValue": amount(math.ceil(value / target.replicas))}
-    ratio = value / quantity.milli(wanted["value"])
+    ratio = value / quantity.milli(metric_target["value"])
     return (target.replicas if target.near(ratio) else math.ceil(ratio * target.ready)), {"value": amount(value)}

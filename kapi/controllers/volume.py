@@ -90,15 +90,15 @@ class VolumeBinder(Controller):
             self.record_warning(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found')
         elif kind["provisioner"] != "kubernetes.io/no-provisioner":
             provisioner = kind["provisioner"]
-            wanted = {rules.PROVISIONER: provisioner, rules.OLD_PROVISIONER: provisioner}
-            await self._annotate(claim, wanted)
+            annotations = {rules.PROVISIONER: provisioner, rules.OLD_PROVISIONER: provisioner}
+            await self._annotate(claim, annotations)
             self.record_event(claim, "ExternalProvisioning", EXTERNAL.format(provisioner))
 
-    async def _annotate(self, claim: Object, wanted: dict[str, str], **spec: Any) -> Object:
+    async def _annotate(self, claim: Object, annotations: dict[str, str], **spec: Any) -> Object:
         have = meta.annotations(claim)
-        if all(have.get(k) == v for k, v in wanted.items()) and all(claim["spec"].get(k) == v for k, v in spec.items()):
+        if all(have.get(k) == v for k, v in annotations.items()) and all(claim["spec"].get(k) == v for k, v in spec.items()):
             return claim
-        about = {**claim["metadata"], "annotations": {**have, **wanted}}
+        about = {**claim["metadata"], "annotations": {**have, **annotations}}
         changed = {**claim, "metadata": about, "spec": {**claim["spec"], **spec}}
         return await self.client.update(PERSISTENT_VOLUME_CLAIMS, changed)
 

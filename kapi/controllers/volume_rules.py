@@ -38,18 +38,18 @@ def bound_to(volume: Object, claim: Object) -> bool:
 
 def suits(volume: Object, claim: Object, node: Object | None = None) -> bool:
     """Whether the volume is available (or reserved) for the claim: class, mode, size, access modes, and node affinity if `node` is set."""
-    spec, wanted = volume["spec"], claim["spec"]
+    spec, claim_spec = volume["spec"], claim["spec"]
     if meta.deleting(volume) or (spec.get("claimRef") and not is_claimed_by(volume, claim)):
         return False
-    if spec.get("volumeMode", "Filesystem") != wanted.get("volumeMode", "Filesystem") or capacity(volume) < asked(claim):
+    if spec.get("volumeMode", "Filesystem") != claim_spec.get("volumeMode", "Filesystem") or capacity(volume) < asked(claim):
         return False
     if spec.get("claimRef"):
         return True
     if meta.path(volume, "status", "phase") not in (None, "Available", "Pending") or storage_class(volume) != storage_class(claim):
         return False
-    if not set(wanted.get("accessModes") or ()) <= set(spec.get("accessModes") or ()):
+    if not set(claim_spec.get("accessModes") or ()) <= set(spec.get("accessModes") or ()):
         return False
-    if wanted.get("selector") and not labels.from_object(wanted["selector"]).matches(meta.labels(volume)):
+    if claim_spec.get("selector") and not labels.from_object(claim_spec["selector"]).matches(meta.labels(volume)):
         return False
     return node is None or reachable(volume, node)
 
@@ -62,8 +62,8 @@ def reachable(volume: Object, node: Object) -> bool:
 
 def best(volumes: Iterable[Object], claim: Object, node: Object | None = None) -> Object | None:
     """A volume reserved for the claim, else the smallest that matches."""
-    found = [v for v in volumes if suits(v, claim, node)]
-    return min(found, key=lambda v: (not v["spec"].get("claimRef"), capacity(v), meta.name(v)), default=None)
+    candidates = [v for v in volumes if suits(v, claim, node)]
+    return min(candidates, key=lambda v: (not v["spec"].get("claimRef"), capacity(v), meta.name(v)), default=None)
 
 
 def claim_reference(claim: Object) -> Object:

@@ -3,14 +3,13 @@
 The rules of controllerRef: an object has one controller; a controller adopts matching orphans and releases dependents that no longer match.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from kapi.client import Controller, Informer
 from kapi.client.controller import namespace_terminating
-from kapi.objects import errors, labels, meta
+from kapi.objects import errors, labels, meta, together
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
 
@@ -173,11 +172,10 @@ def equal_status(a: Object, b: Object) -> bool:
 
 async def run_all(jobs: Sequence[Awaitable[Any]]) -> Failure:
     """Run all to their end, concurrently. Returns the first failure."""
-    for result in await asyncio.gather(*jobs, return_exceptions=True):
-        if isinstance(result, errors.StatusError | OSError):
-            return result
-        if isinstance(result, BaseException):
-            raise result
+    try:
+        await together.run(jobs)
+    except (errors.StatusError, OSError) as failure:
+        return failure
     return None
 
 

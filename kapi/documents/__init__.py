@@ -1,1 +1,1 @@
-"""What the server says of itself: the documents of discovery and OpenAPI, made from the catalogue; and its version."""
+"""Documents about the server: discovery and OpenAPI, built from the catalogue, and its version."""

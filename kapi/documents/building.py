@@ -1,7 +1,7 @@
-"""Documents about everything that is served (discovery, OpenAPI): each is made once for all who ask, and kept until the catalogue changes.
+"""Builds and caches documents about everything that is served (discovery, OpenAPI): once for all requests, until the catalogue changes.
 
-They are made beside the event loop, in turns between which other work there goes on, one document at a time; and kept packed, so that
-what is kept and what a client that reads slowly holds is small. What is in them is for `discovery` and `openapi` to say.
+They are built in a worker thread, one at a time, in turns, so that the thread also does other work. They are cached in gzip, so that the
+cache, and what a slow client holds, is small. `discovery` and `openapi` define their content.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from kapi.registry.catalogue import Catalogue
 Result = TypeVar("Result")
 
 TURN = 0.01
-"""Seconds a document is worked on before others have the worker."""
+"""Seconds of work on a document before the worker thread does other work."""
 _PIECE = 72 * 1024
 _GZIP = zlib.MAX_WBITS | 16
 
 
 class Entry(NamedTuple):
-    """A part of a document: `key` with `value` in the object that the keys of `section` lead to; sections follow each other."""
+    """A field of a document: `key: value` in the object at the path `section`. Entries of one section are adjacent."""
 
     section: tuple[str, ...]
     key: str
@@ -38,7 +38,7 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 
 
 async def shared(catalogue: Catalogue, key: Hashable, work: Callable[[Catalogue], Awaitable[Result]]) -> Result:
-    """What `work` makes of the catalogue as it is when its turn comes; kept under this key. Raises what `work` raises."""
+    """The result of `work(catalogue)`, cached in the catalogue under `key`. Concurrent callers share one run. Raises what `work` raises."""
     task: asyncio.Task[Result] | None = catalogue.kept.get(key)
     if task is None:
         task = catalogue.kept[key] = asyncio.create_task(_made(catalogue, key, work))
@@ -52,15 +52,15 @@ def _forget_failed(kept: dict[Any, Any], key: Hashable, done: asyncio.Task[Any])
 
 
 async def _made(catalogue: Catalogue, key: Hashable, work: Callable[[Catalogue], Awaitable[Result]]) -> Result:
-    asked = catalogue.generation
+    generation = catalogue.generation
     async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        if asked == catalogue.generation:
+        if generation == catalogue.generation:
             return await work(catalogue.copy())
-    return await shared(catalogue, key, work)  # of what is served by now, together with all who ask for that
+    return await shared(catalogue, key, work)  # the catalogue has changed: share the run for the new one
 
 
 async def packed(chunks: Iterable[bytes]) -> bytes:
-    """The pieces in gzip, made and packed in turns."""
+    """The chunks compressed with gzip; they are produced and compressed in a worker thread, in turns."""
     packer, rest, out = zlib.compressobj(1, zlib.DEFLATED, _GZIP), iter(chunks), list[bytes]()
     while await offload.run(_some, rest, packer, out):
         pass
@@ -68,7 +68,7 @@ async def packed(chunks: Iterable[bytes]) -> bytes:
 
 
 def _some(chunks: Iterator[bytes], packer: Any, out: list[bytes]) -> bool:
-    """Pack pieces for a turn; False after the last."""
+    """Compress chunks for one turn; False after the last."""
     end = time.perf_counter() + TURN
     for piece in chunks:
         out.append(packer.compress(piece))
@@ -79,7 +79,7 @@ def _some(chunks: Iterator[bytes], packer: Any, out: list[bytes]) -> bool:
 
 
 def unpacked(document: bytes) -> Iterator[bytes]:
-    """The document as it was before it was packed, in pieces."""
+    """The decompressed document in chunks of at most 72 KiB."""
     rest = zlib.decompressobj(_GZIP)
     piece = rest.decompress(document, _PIECE)
     while piece:
@@ -88,7 +88,7 @@ def unpacked(document: bytes) -> Iterator[bytes]:
 
 
 def as_json(entries: Entries) -> Iterator[bytes]:
-    """The pieces of a JSON document."""
+    """The chunks of a JSON document."""
     path: tuple[str, ...] = ()
     before, comma = b"{", b""
     for section, key, value in entries:
@@ -103,7 +103,7 @@ def as_json(entries: Entries) -> Iterator[bytes]:
 
 
 def whole(entries: Entries) -> Object:
-    """The document as one object."""
+    """The document as one JSON object."""
     out: Object = {}
     for section, key, value in entries:
         inner = out

@@ -27,19 +27,19 @@ def type_name(kind: Kind, listed: bool = False) -> str:
     return ".".join([*reversed(resource.group.split(".")), resource.version, own])
 
 
-def types(kind: Kind, prefix: str, said: Texts) -> Iterator[tuple[str, Object]]:
-    """The definitions of a custom kind, its objects and its lists, with their names. `prefix` tells the version: V3 or V2."""
-    yield type_name(kind), whole(kind, prefix, said)
-    yield type_name(kind, True), _list(kind, prefix, said)
+def types(kind: Kind, prefix: str, descriptions: Texts) -> Iterator[tuple[str, Object]]:
+    """The definitions of a custom kind, its objects and its lists, with their names. `prefix` is that of the version: V3 or V2."""
+    yield type_name(kind), whole(kind, prefix, descriptions)
+    yield type_name(kind, True), _list(kind, prefix, descriptions)
 
 
-def whole(kind: Kind, prefix: str, said: Texts) -> Object:
+def whole(kind: Kind, prefix: str, descriptions: Texts) -> Object:
     """The schema of an object."""
     given = kind.strategy.openapi()
     if not given or (prefix == V2 and given.get(PRESERVE)):
         return {"type": "object", **_named(kind, kind.resource.kind)}
-    own = _converted(given, prefix, said)
-    own["properties"] = dict(own.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, said)
+    own = _converted(given, prefix, descriptions)
+    own["properties"] = dict(own.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, descriptions)
     return own | _named(kind, kind.resource.kind)
 
 
@@ -48,47 +48,47 @@ def _named(kind: Kind, own: str) -> Object:
     return {"x-kubernetes-group-version-kind": [{"group": resource.group, "kind": own, "version": resource.version}]}
 
 
-def _header(like: str, meta: str, prefix: str, said: Texts) -> Object:
+def _header(like: str, meta: str, prefix: str, descriptions: Texts) -> Object:
     """What every object (or list) has, described as that of a built-in kind is."""
-    known = said.get(f"io.k8s.api.core.v1.{like}", {}).get("properties", {})
+    known = descriptions.get(f"io.k8s.api.core.v1.{like}", {}).get("properties", {})
     fields = ("apiVersion", "kind", "metadata")
-    texts = {name: {"description": known[name]["description"]} if name in known else {} for name in fields}
+    described = {name: {"description": known[name]["description"]} if name in known else {} for name in fields}
     reference: Object = {"$ref": prefix + builtin.META + meta}
-    if texts["metadata"] and prefix == V3:
+    if described["metadata"] and prefix == V3:
         reference = {"allOf": [reference]}
-    out = {name: {"type": "string", **texts[name]} for name in ("apiVersion", "kind")}
-    return out | {"metadata": {**reference, **texts["metadata"]}}
+    out = {name: {"type": "string", **described[name]} for name in ("apiVersion", "kind")}
+    return out | {"metadata": {**reference, **described["metadata"]}}
 
 
-def _list(kind: Kind, prefix: str, said: Texts) -> Object:
+def _list(kind: Kind, prefix: str, descriptions: Texts) -> Object:
     own = kind.resource.kind
     items: Object = {"type": "array", "items": {"$ref": prefix + type_name(kind)}}
     out: Object = {"type": "object", "required": ["items"]}
-    if said:
+    if descriptions:
         out["description"] = f"{own}List is a list of {own}"
         items["description"] = f"List of {kind.resource.plural}. {CONVENTIONS}"
-    out["properties"] = _header("PodList", "ListMeta", prefix, said) | {"items": items}
+    out["properties"] = _header("PodList", "ListMeta", prefix, descriptions) | {"items": items}
     return out | _named(kind, kind.list_kind or own + "List")
 
 
-def _converted(given: Object, prefix: str, said: Texts) -> Object:
+def _converted(given: Object, prefix: str, descriptions: Texts) -> Object:
     """A schema and all below it as this version has it."""
     out = _reduced(given) if prefix == V2 else dict(given)
     if prefix == V3 and given.get(INT_OR_STRING):
         out.setdefault("anyOf", INT_OR_STRING_ANY)
     if "properties" in out:
-        out["properties"] = {name: _converted(part, prefix, said) for name, part in out["properties"].items()}
+        out["properties"] = {name: _converted(part, prefix, descriptions) for name, part in out["properties"].items()}
     for field in ("items", "additionalProperties"):
         if isinstance(out.get(field), dict):
-            out[field] = _converted(out[field], prefix, said)
+            out[field] = _converted(out[field], prefix, descriptions)
     if given.get(EMBEDDED) and not (prefix == V2 and given.get(PRESERVE)):
-        out["properties"] = (out.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, said)
+        out["properties"] = (out.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, descriptions)
         out["required"] = list(dict.fromkeys([*(out.get("required") or ()), "kind", "apiVersion"]))
     return out
 
 
 def _reduced(given: Object) -> Object:
-    """One node without what version 2 cannot say."""
+    """One node without the keywords that OpenAPI v2 lacks."""
     out = {key: value for key, value in given.items() if key not in (*JUNCTORS, "nullable", "default")}
     nullable, open_ = given.get("nullable"), given.get(PRESERVE)
     if nullable or open_:

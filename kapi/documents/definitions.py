@@ -40,11 +40,11 @@ V3, V2 = "#/components/schemas/", "#/definitions/"
 
 
 class Definitions:
-    """Schemas in one of the two versions; `prefix` tells which: V3 or V2. `told`: which kinds are told of types that are EVERYWHERE."""
+    """Schemas of one OpenAPI version; `prefix` is V3 or V2. `told`: the kinds listed for types that are EVERYWHERE."""
 
-    def __init__(self, prefix: str, said: Texts, told: Callable[[Object], bool] = bool) -> None:
+    def __init__(self, prefix: str, descriptions: Texts, told: Callable[[Object], bool] = bool) -> None:
         self.prefix, self.told = prefix, told
-        self.said = said
+        self.descriptions = descriptions
         self._published = tables.published()["types"]
         self._needed: list[str] = []
 
@@ -59,14 +59,14 @@ class Definitions:
 
     def whole(self, name: str) -> Object:
         """One definition."""
-        node, said, published = builtin.schema(name), self.said.get(name, {}), self._published.get(name, {})
-        out: Object = {"description": said["description"]} if "description" in said else {}
+        node, descriptions, published = builtin.schema(name), self.descriptions.get(name, {}), self._published.get(name, {})
+        out: Object = {"description": descriptions["description"]} if "description" in descriptions else {}
         special = (WHOLE if self.prefix == V3 else WHOLE_V2).get(node.type)
         if special is not None or node.type == "any" or name in FREE:
             return out | (special or ({"type": "object"} if name in FREE else {}))
         out["type"] = "object"
         if node.fields:
-            described, words = said.get("properties", {}), tables.types()[name]
+            described, words = descriptions.get("properties", {}), tables.types()[name]
             out["properties"] = {
                 field: self.field(inner, words[field], described.get(field, {}).get("description", ""), published.get(field, {}))
                 for field, inner in sorted(node.fields.items())
@@ -81,7 +81,7 @@ class Definitions:
         return out | {key: value for key, value in whole.items() if self.prefix == V3 or key in ("required", "x-kubernetes-unions")}
 
     def field(self, node: Schema, words: str, description: str, published: Object) -> Object:
-        """A property: its type, what is said of it, how it merges; `words` is its row in the table, `published` what is told beside it."""
+        """A property: its type, description and merge strategy; `words` is its row in the table, `published` what OpenAPI adds to it."""
         out = self._typed(node)
         more: Object = {"description": description} if description else {}
         for inner in ("items", "additionalProperties"):
@@ -120,8 +120,8 @@ def _merging(node: Schema, words: str) -> Object:
         out["x-kubernetes-list-type"] = node.list_type
     if node.keys:
         out["x-kubernetes-list-map-keys"] = list(node.keys)
-    if found := re.search(r"map=(atomic|granular)", words):
-        out["x-kubernetes-map-type"] = found[1]
+    if match := re.search(r"map=(atomic|granular)", words):
+        out["x-kubernetes-map-type"] = match[1]
     if node.patch_strategy:
         out["x-kubernetes-patch-strategy"] = ",".join(sorted(node.patch_strategy, key=["merge", "retainKeys", "replace"].index))
     if node.patch_key:

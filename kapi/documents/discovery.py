@@ -11,25 +11,27 @@ from typing import NamedTuple
 
 import orjson
 
+from kapi.objects.accept import JSON, PROTOBUF, Accepted, Target, first
 from kapi.objects.meta import Object
 from kapi.registry.catalogue import Catalogue, subresource_kind
 from kapi.registry.kind import Kind
+from kapi.schema import protobuf_encoding
 from openapi.tables import storage_hash
 
-JSON = "application/json"
-AGGREGATED = re.compile(r"application/json;g=apidiscovery\.k8s\.io;v=(v2|v2beta1);as=APIGroupDiscoveryList")
+_AGGREGATED = [Target("apidiscovery.k8s.io", version, "APIGroupDiscoveryList") for version in ("v2", "v2beta1")]
 PATH = re.compile(r"/api(?:/(?P<core>[^/]+))?/?|/apis(?:/(?P<group>[^/]+))?(?:/(?P<version>[^/]+))?/?")
 
 
 class Asked(NamedTuple):
-    """A document that is asked for: its path, and the version of the aggregated form, "" for the old form."""
+    """A document that is asked for: its path, the version of the aggregated form, "" for the old form, and the media type."""
 
     path: str
     version: str
+    media: str = JSON
 
 
 class Answer(NamedTuple):
-    """A document."""
+    """A document: in protobuf if that is its media type, else in JSON."""
 
     payload: bytes
     media: str
@@ -47,29 +49,31 @@ def asked(catalogue: Catalogue, path: str, accept: str) -> Asked | None:
     if (version and version not in versions) or (group and not versions):
         return None
     path = path.rstrip("/")
-    return Asked(path, _aggregated(accept) if path in ("/api", "/apis") else "")
+    wanted = first(accept, _allows_aggregated if path in ("/api", "/apis") else _allows) or Accepted()
+    return Asked(path, wanted.target.version if wanted.target else "", wanted.media)
 
 
 def document(catalogue: Catalogue, asked: Asked, address: str = "") -> Answer:
     """The document, of a catalogue that has it. `address` is this server's host:port."""
-    path, version = asked
+    path, version, media = asked
     core = path == "/api" or path.startswith("/api/")
     if version:
-        raw = orjson.dumps(aggregated(catalogue, core, version))
+        found = aggregated(catalogue, core, version)
+        raw = orjson.dumps(found)
         etag = f'"{hashlib.sha512(raw).hexdigest().upper()}"'
-        return Answer(raw, f"{JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", etag)
+        payload = raw if media != PROTOBUF else protobuf_encoding.whole(found)
+        return Answer(payload, f"{media};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", etag)
     parts = path.split("/")[2:]
-    return Answer(orjson.dumps(_core(catalogue, parts, address) if core else _named(catalogue, *parts)), JSON, "")
+    found = _core(catalogue, parts, address) if core else _named(catalogue, *parts)
+    return Answer(orjson.dumps(found) if media != PROTOBUF else protobuf_encoding.whole(found), media, "")
 
 
-def _aggregated(accept: str) -> str:
-    """The version of the aggregated form the client puts first, "" when it wants the old form."""
-    for clause in accept.replace(" ", "").split(","):
-        if form := AGGREGATED.match(clause):
-            return form[1]
-        if clause.partition(";")[0] in (JSON, "application/*", "*/*") and ";as=" not in clause:
-            return ""
-    return ""
+def _allows(media: str, target: Target | None) -> bool:
+    return target is None
+
+
+def _allows_aggregated(media: str, target: Target | None) -> bool:
+    return target is None or target in _AGGREGATED
 
 
 def _core(catalogue: Catalogue, parts: list[str], address: str) -> Object:
@@ -145,6 +149,9 @@ def aggregated(catalogue: Catalogue, core: bool, version: str) -> Object:
 
 
 def _discovered_version(catalogue: Catalogue, group: str, version: str) -> Object:
+    if there := catalogue.remotes.get((group, version)):
+        listed = orjson.loads(there.resources)
+        return {"version": version, **({"resources": listed} if listed else {}), "freshness": "Stale" if there.stale else "Current"}
     return {"version": version, "resources": [_discovered(kind) for kind in catalogue.kinds(group, version)], "freshness": "Current"}
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
-from kapi.documents import building, crd_schemas, definitions, openapi_protobuf, operations
+from kapi.documents import building, crd_schemas, definitions, merging, openapi_protobuf, operations
 from kapi.documents.building import Entries, Entry
 from kapi.documents.definitions import V2, V3
 from kapi.documents.version import VERSION as SERVER
@@ -24,6 +24,7 @@ from kapi.objects.meta import Object
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.schema import builtin, texts
+from openapi import tables
 
 JSON = "application/json"
 FORMS3 = {JSON: JSON}
@@ -88,11 +89,12 @@ def _media(accept: str, forms: Mapping[str, str]) -> str:
 
 
 def _names(catalogue: Catalogue) -> list[str]:
-    """What there is a document of, e.g. ["api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version"]."""
+    """What there is a document of that is made here, e.g. ["api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version"]."""
     out = ["api", "apis", "version", *operations.OPENID]
     for group, versions in catalogue.groups().items():
-        out += [f"apis/{group}"] if group else []
-        out += [f"apis/{group}/{version}" if group else f"api/{version}" for version in versions]
+        own = [version for version in versions if (group, version) not in catalogue.remotes]
+        out += [f"apis/{group}"] if group and own else []
+        out += [f"apis/{group}/{version}" if group else f"api/{version}" for version in own]
     return sorted(out)
 
 
@@ -122,8 +124,13 @@ def _hash(catalogue: Catalogue, kinds: Iterable[Kind]) -> str:
     if "texts" not in catalogue.kept:
         catalogue.kept["texts"] = _installed()
     facts = [[k.resource.kind, k.verbs, sorted(k.subresources), k.sign if k.custom else crd_schemas.type_name(k)] for k in kinds]
-    made_of = [VERSION, catalogue.kept["texts"], facts]
+    made_of = [VERSION, catalogue.kept["texts"], facts, *(_of_others(catalogue) if kinds is catalogue else ())]
     return hashlib.sha512(orjson.dumps(made_of, default=str)).hexdigest().upper()
+
+
+def _of_others(catalogue: Catalogue) -> list[object]:
+    """What the documents of everything depend on beside our own kinds."""
+    return [[pair, there.documents, there.digest] for pair, there in sorted(catalogue.remotes.items())]
 
 
 def _url(name: str, digest: str) -> str:
@@ -132,10 +139,9 @@ def _url(name: str, digest: str) -> str:
 
 def index(catalogue: Catalogue) -> Iterator[bytes]:
     """{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}."""
-    yield from building.as_json(
-        Entry(("paths",), name, {"serverRelativeURL": _url(name, _hash(catalogue, _of(catalogue, name)))})
-        for name in _names(catalogue)
-    )
+    urls = {name: url for there in catalogue.remotes.values() for name, url in there.documents}
+    urls |= {name: _url(name, _hash(catalogue, _of(catalogue, name))) for name in _names(catalogue)}
+    yield from building.as_json(Entry(("paths",), name, {"serverRelativeURL": urls[name]}) for name in sorted(urls))
 
 
 def _types(
@@ -151,7 +157,7 @@ def _types(
 
 
 def _told(name: str, custom: bool, kind: Object) -> bool:
-    """Whether the document tells of this kind of a type that is one everywhere: its own; those of custom kinds tell of all clients know."""
+    """Whether the document lists this kind for a type shared by all groups: only its own, but in documents of custom kinds all."""
     if custom:
         return kind["group"] not in SERVERS_OWN
     return not kind["group"] or f"apis/{kind['group']}/{kind['version']}" == name
@@ -175,15 +181,32 @@ def version3(catalogue: Catalogue, name: str) -> Entries:
 
 def version2(catalogue: Catalogue) -> Entries:
     """The OpenAPI 2 document of everything."""
+    others = merging.Merger(catalogue, _definition2(catalogue))
     yield Entry((), "swagger", "2.0")
     yield Entry((), "info", HEAD)
-    names: set[str] = set()
+    names, there = set[str](), set[str]()
     for path, item in chain((operations.root(f"/{name}/") for name in _names(catalogue)), *map(operations.paths, catalogue)):
         names |= operations.types(item)
+        there.add(path)
         yield Entry(("paths",), path, operations.version2(item))
-    for type_ in _types(catalogue, names, V2):
+    yield from others.paths(there)
+    for type_ in others.definitions(_types(catalogue, names, V2)):
         yield Entry(("definitions",), *type_)
     for name, parameter in operations.shared_parameters():
         yield Entry(("parameters",), name, parameter)
     yield Entry((), "securityDefinitions", TOKEN)
     yield Entry((), "security", [{"BearerToken": []}])
+
+
+def _definition2(catalogue: Catalogue) -> merging.Own:
+    """Finds a definition of ours by its name."""
+    said = texts.definitions() if catalogue.remotes else {}
+    built = definitions.Definitions(V2, said)
+    customs = {name for kind in catalogue if kind.custom for name in (crd_schemas.type_name(kind), crd_schemas.type_name(kind, True))}
+
+    def find(name: str) -> Object | None:
+        if name in customs:
+            return {}  # nobody else means just that
+        return built.whole(name) if name in tables.types() else None
+
+    return find

@@ -56,7 +56,7 @@ METHODS = {"get": "get", "update": "put", "patch": "patch", "delete": "delete", 
 NAMES = {"get": "read", "update": "replace", "patch": "patch", "delete": "delete", "create": "create"}
 QUERIES = {"get": ("pretty",), "update": WRITE, "patch": (*WRITE, "force"), "create": WRITE, "delete": DELETE}
 CODES = {"post": ("200", "201", "202"), "put": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202")}
-SAID = {"200": "OK", "201": "Created", "202": "Accepted", "401": "Unauthorized"}
+STATUS_TEXT = {"200": "OK", "201": "Created", "202": "Accepted", "401": "Unauthorized"}
 ACTIONS = {
     "get": "read the specified {}", "put": "replace the specified {}", "patch": "partially update the specified {}",
     "delete": "delete a {}", "post": "create a {}", "list": "list or watch objects of kind {}",
@@ -167,8 +167,8 @@ def _operation(
         media = (*media, JSON + STREAM, PROTOBUF + STREAM)
     shown = ("*/*",) if action == "connect" else ("text/plain", *media) if not answer else media
     codes = ("200",) if kind.custom and action == "patch" else CODES.get(action, ("200",))
-    out["responses"] = {code: {"description": SAID[code], "content": _content(answer, shown)} for code in codes}
-    out["responses"]["401"] = {"description": SAID["401"]}
+    out["responses"] = {code: {"description": STATUS_TEXT[code], "content": _content(answer, shown)} for code in codes}
+    out["responses"]["401"] = {"description": STATUS_TEXT["401"]}
     out["x-kubernetes-action"] = action
     out["x-kubernetes-group-version-kind"] = {"group": group, "version": version, "kind": own}
     return out
@@ -201,8 +201,8 @@ def _spoken(kind: Kind, sub: str) -> tuple[str, str, str]:
 def types(item: Object) -> set[str]:
     """Definition names of what the operations of a plain path item take and give."""
     bodies = [body for operation in item.values() for body in (operation.get("requestBody"), *operation["responses"].values()) if body]
-    found = (content["schema"].get("$ref", "") for body in bodies for content in body.get("content", {}).values())
-    return {reference.removeprefix(V3) for reference in found if reference}
+    references = (content["schema"].get("$ref", "") for body in bodies for content in body.get("content", {}).values())
+    return {reference.removeprefix(V3) for reference in references if reference}
 
 
 def _words(group: str) -> list[str]:
@@ -233,7 +233,7 @@ def _tag(kind: Kind) -> str:
 
 
 def root(path: str) -> tuple[str, Object]:
-    """(path, path item) of what is no resource: "/api/", "/apis/", "/apis/apps/", "/apis/apps/v1/", "/version/"."""
+    """(path, path item) of paths that are not resources: "/api/", "/apis/", "/apis/apps/", "/apis/apps/v1/", "/version/"."""
     if item := OPENID.get(path.strip("/")):
         return path, item
     parts = path.strip("/").split("/")
@@ -249,13 +249,13 @@ def root(path: str) -> tuple[str, Object]:
         "APIGroup": (f"get{head}APIGroup", _lower(words)),
     }.get(type_, (f"get{head}{version}APIResources", f"{_lower(words)}_{'_'.join(parts[2:])}"))
     what = {"APIVersions": "available API versions", "APIGroupList": "available API versions", "APIGroup": "information of a group"}
-    said = what.get(type_, "available resources") if type_ else "the version information for this server"
-    return path, _root(tag, name, f"get {said}", META + type_ if type_ else INFO, MEDIA if type_ else (JSON,))
+    description = what.get(type_, "available resources") if type_ else "the version information for this server"
+    return path, _root(tag, name, f"get {description}", META + type_ if type_ else INFO, MEDIA if type_ else (JSON,))
 
 
-def _root(tag: str, name: str, said: str, type_: str, media: Iterable[str]) -> Object:
-    responses = {"200": {"description": SAID["200"], "content": _content(type_, media)}, "401": {"description": SAID["401"]}}
-    return {"get": {"tags": [tag], "description": said, "operationId": name, "parameters": [], "responses": responses}}
+def _root(tag: str, name: str, description: str, type_: str, media: Iterable[str]) -> Object:
+    responses = {"200": {"description": STATUS_TEXT["200"], "content": _content(type_, media)}, "401": {"description": STATUS_TEXT["401"]}}
+    return {"get": {"tags": [tag], "description": description, "operationId": name, "parameters": [], "responses": responses}}
 
 
 OPENID = {

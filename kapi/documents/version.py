@@ -1,4 +1,4 @@
-"""What this server says it is: stock's version, whose behaviour it has."""
+"""The version this server reports: the one of stock whose behaviour it has."""
 
 import platform
 import sys

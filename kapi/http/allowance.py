@@ -1,14 +1,15 @@
 """Bounds the bytes that are buffered for all connections of a server: incomplete requests, and responses that are not read.
 
-There is no exact running count. A connection reports bytes it starts to buffer; once the reports might exceed the bound, all connections
-with buffers are asked for their sizes. If these exceed it, the largest of the user with the most bytes are refused, so nothing ever waits
-for room. Unauthenticated connections have a smaller bound within it. After a flood, freed memory is returned to the system.
+What responses keep of states that the store has forgotten counts as well. There is no exact running
+count. A connection reports bytes it starts to buffer; once the reports might exceed the bound, all connections with buffers are
+asked for their sizes. If these exceed it, the largest of the user with the most bytes are refused, so nothing ever waits for room.
+Unauthenticated connections have a smaller bound within it. After a flood, freed memory is returned to the system.
 """
 
 import asyncio
 import ctypes
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from kapi import limits, logs
@@ -20,6 +21,18 @@ _RESTED_SECONDS = 3.0
 """Seconds from a flood to the check whether it is over."""
 _LIBC = ctypes.CDLL(None)
 _TRIM: Callable[[int], int] | None = getattr(_LIBC, "malloc_trim", None)
+
+
+class Pinned(Protocol):
+    """Old states of objects that a response keeps in memory until it is written."""
+
+    @property
+    def forgotten(self) -> int:
+        """Bytes of all states that nobody else keeps since the response began."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the states that it keeps."""
 
 
 class Holder(Protocol):
@@ -34,6 +47,10 @@ class Holder(Protocol):
 
     def sending(self) -> bytes:
         """A long body that is not sent completely; one that several connections share counts once."""
+
+    @property
+    def pinned(self) -> Pinned | None:
+        """What its response keeps."""
 
     def refuse(self) -> bool:
         """Drop what is buffered, and respond with the reason where that is possible. False where it is being processed already."""
@@ -74,7 +91,17 @@ class Allowance:
             if size:
                 out[holder] = size
         self._holders = dict.fromkeys(out)
+        for holder, size in self._pinned():
+            out[holder] += size
         return out
+
+    def _pinned(self) -> Iterator[tuple[Holder, int]]:
+        """What responses keep: what was forgotten since the next younger one began counts for each, so that all of it counts once."""
+        younger = 0
+        for forgotten, _, holder, pinned in sorted((p.forgotten, id(h), h, p) for h in self._holders if (p := h.pinned) is not None):
+            if forgotten > younger:
+                yield holder, min(forgotten - younger, pinned.size)
+            younger = forgotten
 
     def _look(self) -> None:
         """Query all connections, and refuse some where the bound is exceeded."""

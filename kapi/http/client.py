@@ -1,7 +1,7 @@
 """HTTP/1.1 over asyncio: a pool of keep-alive connections, TLS, parsed with httptools. Nothing about Kubernetes.
 
 A connection carries one exchange at a time. Reading is paused while a consumer of a stream is more than 1 MiB behind (the high-water
-mark), so memory is bounded. Header blocks, trailers and chunk extensions are always bounded, complete responses by an Allowance.
+mark), so memory is bounded. Header blocks, trailers and chunk extensions are always bounded, complete responses by a ResponseBudget.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ sslproto.SSLProtocol.max_size = 16 * 1024
 record of TLS fits (1.3 MB less for all of them than with two)."""
 
 
-class Allowance:
+class ResponseBudget:
     """The most bytes of responses that are read completely: of each, and of all together."""
 
     def __init__(self, each: int, together: int) -> None:
@@ -93,18 +93,18 @@ class _Exchange:
     async def read(self) -> bytes:
         """The whole body."""
         await self.until(lambda: self.complete)
-        allowance = self.connection.pool.allowance
-        if allowance and self.size > LARGE:
-            async with allowance.turn:
+        budget = self.connection.pool.budget
+        if budget and self.size > LARGE:
+            async with budget.turn:
                 await asyncio.sleep(0)  # the caller continues in this turn, when the lock is released
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         self.chunks.clear()
         return data
 
-    def release_allowance(self) -> None:
+    def release_budget(self) -> None:
         """Give back the bytes of the response."""
-        if allowance := self.connection.pool.allowance:
-            allowance.give(self.size)
+        if budget := self.connection.pool.budget:
+            budget.give(self.size)
             self.size = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -193,12 +193,12 @@ class _Connection(asyncio.Protocol):
             self.exchange.wake()
 
     def on_body(self, body: bytes) -> None:
-        exchange, allowance = self.exchange, self.pool.allowance
+        exchange, budget = self.exchange, self.pool.budget
         self._header_bytes = 0
         if exchange is None or exchange.error or exchange.complete:
             return
         exchange.size += len(body)
-        if allowance and (not allowance.take(len(body)) or exchange.size > allowance.each):
+        if budget and (not budget.take(len(body)) or exchange.size > budget.each):
             self._fail(failures.body_too_large())
             return
         exchange.chunks.append(body)
@@ -242,12 +242,12 @@ class HttpTransport:
     """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` returns the current bearer token.
 
     `locate` returns the (host, port) to connect to, where that is not in the URL. `retry_posts`: whether a POST is sent again when the
-    server closed its keep-alive connection meanwhile. `allowance` bounds responses, which are then only read completely.
+    server closed its keep-alive connection meanwhile. `budget` bounds responses, which are then only read completely.
     """
 
     def __init__(
         self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = MAX_IDLE,
-        locate: Callable[[], Awaitable[tuple[str, int]]] | None = None, retry_posts: bool = False, allowance: Allowance | None = None,
+        locate: Callable[[], Awaitable[tuple[str, int]]] | None = None, retry_posts: bool = False, budget: ResponseBudget | None = None,
     ) -> None:  # fmt: skip
         url = urlsplit(server)
         self._host = url.hostname or "localhost"
@@ -258,7 +258,7 @@ class HttpTransport:
         self._token = token
         self._locate = locate
         self._retry_posts = retry_posts
-        self.allowance = allowance
+        self.budget = budget
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[_Connection] = []
         self._connections: set[_Connection] = set()
@@ -271,7 +271,7 @@ class HttpTransport:
                 data = await exchange.read()
                 return exchange.status, exchange.headers, data
             finally:
-                exchange.release_allowance()
+                exchange.release_budget()
                 exchange.connection.release()
 
     async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Exchange:
@@ -309,11 +309,11 @@ class HttpTransport:
                 await exchange.until(lambda: bool(exchange.status))  # noqa: B023
                 return exchange
             except ConnectionError:
-                exchange.release_allowance()
+                exchange.release_budget()
                 if not connection.reused or (method == "POST" and not self._retry_posts):
                     raise
             except BaseException:
-                exchange.release_allowance()
+                exchange.release_budget()
                 connection.abort()
                 raise
 
@@ -331,7 +331,7 @@ class HttpTransport:
                 _, connection = await loop.create_connection(lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name)
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error
-        if self.allowance and connection.transport:  # a small receive buffer: many responses at once come in small parts
+        if self.budget and connection.transport:  # a small receive buffer: many responses at once come in small parts
             connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LARGE)
         self._connections.add(connection)
         return connection

@@ -1,8 +1,9 @@
 """The open connections of a server, and which are closed when there are too many: unauthenticated ones first, then idle ones.
 
 A connection is unauthenticated until the application knows its caller. Unauthenticated ones are few, and the oldest is closed first, of
-all or of an address that has half of them; then the one that has been idle longest. So a flood of connections takes neither the memory
-nor the file descriptors that the server needs to respond, to log and to open connections of its own.
+all or of an address that has half of them; then the one that has been idle longest; then those of a user who has more than a quarter of
+all. So a flood of connections takes neither the memory nor the file descriptors that the server needs to respond, to log and to open
+connections of its own.
 """
 
 import asyncio
@@ -15,17 +16,23 @@ import logging
 import resource
 import socket
 import ssl
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from kapi import limits
-from kapi.http.allowance import Allowance
+from kapi.http.allowance import Allowance, Pinned
 
 log = logging.getLogger(__name__)
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _CLOSED_AT_ONCE = 32
 """How many connections are closed when no file descriptor is left."""
+_RTT = slice(148, 152)
+"""Where the shortest round trip stands in the system's tcp_info, in microseconds; others have the peer's delayed signs in them."""
+_FAR = 5_000
+"""Microseconds of a round trip from which a small receive buffer makes uploads slower than 13 MB/s."""
 _WARNING_SECONDS = 60.0
 """Seconds between two warnings that connections were closed or could not be accepted."""
 
@@ -63,7 +70,7 @@ class Served(Protocol):
 class Connection:
     """One accepted socket, until it is closed."""
 
-    __slots__ = ("address", "served", "since", "sock", "table", "transport", "user")
+    __slots__ = ("address", "pinned", "served", "since", "sock", "table", "transport", "user")
 
     def __init__(self, sock: socket.socket, address: str, table: "Connections") -> None:
         self.sock, self.address, self.table = sock, address, table
@@ -72,6 +79,7 @@ class Connection:
         """The authenticated user; "" until the application has authenticated the caller."""
         self.transport: asyncio.Transport | None = None
         self.served: Served | None = None
+        self.pinned: Pinned | None = None
 
     def opened(self, transport: asyncio.Transport, served: Served | None = None) -> None:
         """The TLS handshake is complete: `abort` uses the transport from now on, not the socket below it."""
@@ -95,8 +103,21 @@ class Connection:
     def refuse(self) -> bool:
         return self.served is None or self.served.refuse()
 
+    def widen(self) -> None:
+        """Let the system keep more received bytes, where the peer is so far away that few of them under way make it slow."""
+        with contextlib.suppress(OSError):
+            rtt = int.from_bytes(self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT.stop)[_RTT], sys.byteorder)
+            if rtt >= _FAR:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.BODY_RECEIVE_BYTES)
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, limits.BODY_RECEIVE_BYTES)
+
+    def ignore(self) -> None:
+        """What still comes will be thrown away: let the system take little of it, since TLS reads on until it is closed."""
+        with contextlib.suppress(OSError):  # it ended by itself
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
     def closed(self) -> None:
-        self.served = self.transport = None
+        self.served = self.transport = self.pinned = None
         self.table.dropped(self)
 
     def abort(self) -> None:
@@ -146,14 +167,23 @@ class Connections:
         return next(iter(members)).since + limits.UNAUTHENTICATED_SECONDS - time.monotonic()
 
     def make_room(self, number: int = 1) -> bool:
-        """Close the oldest unauthenticated connections, else those that have been idle longest. False when there are neither."""
+        """Close the oldest unauthenticated connections, else those that have been idle longest, else the oldest of a user who has more
+        than its share. False when there are none of these."""
         oldest = list(itertools.islice(self._unauthenticated, number))
         if not oldest:
             idle = ((since, id(c), c) for c in self._authenticated if c.served is not None and (since := c.served.idle_since()) is not None)
-            oldest = [connection for _, _, connection in heapq.nsmallest(max(number, self._most // 100), idle)]
+            oldest = [connection for _, _, connection in heapq.nsmallest(max(number, self._most // 100), idle)] or self._of_largest(number)
         for connection in oldest:
             self._abort(connection)
         return bool(oldest)
+
+    def _of_largest(self, number: int) -> list[Connection]:
+        """The oldest connections of the user with the most, if they are more than its share of the table."""
+        user, has = max(Counter(c.user for c in self._authenticated).items(), key=lambda counted: counted[1], default=("", 0))
+        spare = min(max(number, self._most // 100), has - self._most // limits.USERS_SHARING)
+        if spare <= 0:
+            return []
+        return heapq.nsmallest(spare, (c for c in self._authenticated if c.user == user), key=lambda connection: connection.since)
 
     def _abort(self, connection: Connection) -> None:
         self.warn("%d connections, %d unauthenticated: the oldest is closed", len(self), len(self._unauthenticated))
@@ -291,6 +321,10 @@ class Streams(asyncio.StreamReaderProtocol):
         super().data_received(data)
         self._buffered = max(self._buffered, buffered(data))
         self._connection.keeps(len(data))
+
+    def ignore(self) -> None:
+        """What still comes will be thrown away."""
+        self._connection.ignore()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -137,6 +137,7 @@ class Exchange(RequestResponseCycle):
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
             self.message_event = asyncio.Event()
             if self.size > LARGE and not self.long_running:
+                self._protocol.widen()
                 await self._read_in_turn()
             else:
                 self._protocol.read_on()

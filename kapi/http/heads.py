@@ -11,7 +11,7 @@ from kapi import limits
 
 BAD = "400 Bad Request"
 TOO_LARGE = "431 Request Header Fields Too Large"
-_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(rb"[\w!$%&'()*+,\-.:;=\[\]~]*\Z", re.ASCII)
 
 
@@ -45,7 +45,7 @@ def target(method: str, url: bytes) -> bytes:
     path = url.partition(b"?")[0]
     if len(path) > limits.PATH_BYTES:
         raise Refused("414 Request URI Too Long")
-    if b"%" in path and _PERCENT.search(path):
+    if _BAD_ESCAPE.search(path):
         raise Refused(BAD)
     if url.count(b"&") >= limits.QUERY_PARAMETERS:
         raise Refused(BAD)

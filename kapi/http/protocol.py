@@ -19,13 +19,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kapi import limits
 from kapi.http import heads
+from kapi.http.allowance import Pinned
 from kapi.http.connections import STALLED, Connection, Streams, buffered, unsent
 from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, LARGE, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
 
 _CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
-_FEW, _SHORT, _SLASH = 100, 1000, ord("/")
+_FEW, _SHORT = 100, 1000
 """Requests with at most so many headers, and URLs so long without escapes, skip the further checks: nearly all do."""
+_SLASH, _PERCENT, _HASH = b"/%#"
+"""As integers, which are found in bytes without a detour (CPython first raises a TypeError inside for bytes in bytes)."""
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 _DROPPED: Any = deque(maxlen=0)
 """In place of the headers, to drop trailers."""
@@ -43,6 +46,8 @@ class Protocol(HttpToolsProtocol):
         self._immediate, self._connection = immediate, connection
         self.user = ""
         """The authenticated user; "" until the application has authenticated the caller."""
+        self._wide = False
+        """Whether the system keeps more received bytes than at first."""
         self._buffered = 0
         """Bytes that TLS's buffers have grown by, for good."""
         self._running: Exchange | None = None
@@ -110,6 +115,16 @@ class Protocol(HttpToolsProtocol):
         """The body of the request under way is complete, and waits for this."""
         if self._running is not None:
             self._running.turn = turn
+
+    def set_pinned(self, pinned: Pinned | None) -> None:
+        """What the response under way keeps in memory until it is written, beside its own bytes."""
+        self._connection.pinned = pinned
+
+    def widen(self) -> None:
+        """A large body is coming in: of a caller who is known and far away the system may keep more of it."""
+        if self.user and not self._wide:
+            self._wide = True
+            self._connection.widen()
 
     def set_user(self, user: str) -> None:
         """The application has authenticated the caller."""
@@ -190,6 +205,7 @@ class Protocol(HttpToolsProtocol):
     def _end(self) -> None:
         """Close the connection: what was written is sent, nothing more is read."""
         self.flow.pause_reading()
+        self._connection.ignore()
         self.transport.close()
         self.loop.call_later(limits.REFUSED_SECONDS, self.transport.abort)
 
@@ -242,11 +258,11 @@ class Protocol(HttpToolsProtocol):
         scope["method"] = parser.get_method().decode("ascii")
         if version != "1.1" or self._hosts != 1 or len(self.headers) > _FEW:
             heads.check(version, self._hosts, len(self.headers))
-        if len(url) > _SHORT or url[0] != _SLASH or b"%" in url or b"#" in url:
+        if len(url) > _SHORT or url[0] != _SLASH or _PERCENT in url or _HASH in url:
             url = heads.target(scope["method"], url)
         raw, _, scope["query_string"] = url.partition(b"?")
         scope["raw_path"] = raw
-        scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
+        scope["path"] = unquote(raw.decode("ascii")) if _PERCENT in raw else raw.decode("ascii")
         self.headers = _DROPPED  # trailers are dropped
         self._head = False
         before, upgrade = self.cycle, parser.should_upgrade()

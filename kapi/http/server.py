@@ -18,6 +18,8 @@ from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, 
 from kapi.http.protocol import Protocol
 
 __all__ = ["ANSWER", "CERTIFICATE", "CONNECTION", "PIECE", "SUBJECT", "UPGRADE", "Listen", "Server", "bound", "tls"]
+_RECORD = 16 * 1024
+"""The most bytes in a record of TLS."""
 _PORT_ATTEMPTS = 16
 """How many random ports are tried until one is free at every address."""
 
@@ -47,7 +49,15 @@ def tls(listen: Listen) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_OPTIONAL
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
+    context.sslobject_class = _Records
     return context
+
+
+class _Records(ssl.SSLObject):
+    """TLS whose reads ask for one record: uvloop asks for 256 KiB, memory that the allocator maps and unmaps for each request."""
+
+    def read(self, len: int = _RECORD, buffer: Any = None) -> Any:
+        return super().read(min(len, _RECORD), buffer)
 
 
 class Server:

@@ -4,6 +4,7 @@ The caller encodes requests, decodes responses, and looks up the endpoints of Se
 """
 
 import asyncio
+import base64
 import posixpath
 import socket
 import ssl
@@ -13,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from kapi import limits
 from kapi.http import failures
-from kapi.http.client import Allowance, HttpTransport, Response
+from kapi.http.client import HttpTransport, Response, ResponseBudget
 from kapi.objects import urls
+from kapi.objects.meta import Object
 
 Locate = Callable[[], Awaitable[tuple[str, int]]]
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json, */*", "User-Agent": "kube-apiserver-admission"}
@@ -40,6 +42,16 @@ class Target:
 
     url: str
     ca: str = ""
+
+    @classmethod
+    def of(cls, config: Object) -> "Target":
+        """The target of a clientConfig: its URL, or its Service as https://NAME.NAMESPACE.svc:PORT/PATH."""
+        ca = base64.b64decode(config.get("caBundle") or "").decode(errors="replace")
+        service = config.get("service")
+        if service is None:
+            return cls(config.get("url") or "", ca)
+        host = f"{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}"
+        return cls(f"https://{host}/{(service.get('path') or '').lstrip('/')}", ca)
 
     @property
     def server(self) -> str:
@@ -69,6 +81,15 @@ class Target:
         except ssl.SSLError:
             pass
         raise NoClient("unable to load root certificates: unable to parse bytes as PEM block")
+
+    @property
+    def ca_fault(self) -> str:
+        """Why the CA is none, '' when it is one."""
+        try:
+            _ = self.context
+        except NoClient as why:
+            return str(why)
+        return ""
 
     def path(self, seconds: int) -> str:
         """The path as Go's client cleans it, with the timeout as its query."""
@@ -102,7 +123,7 @@ class WebhookClient:
 
     def __init__(self) -> None:
         self._transports: dict[Target, tuple[HttpTransport, _Dial]] = {}
-        self._allowance = Allowance(limits.WEBHOOK_ANSWER_BYTES, limits.WEBHOOK_ANSWERS_BYTES)
+        self._budget = ResponseBudget(limits.WEBHOOK_ANSWER_BYTES, limits.WEBHOOK_ANSWERS_BYTES)
 
     async def post(self, target: Target, body: bytes, seconds: int, locate: Locate | None = None) -> Response:
         """(status, headers, body) of one POST, within `seconds`. Raises CallFailed, NoClient."""
@@ -124,7 +145,7 @@ class WebhookClient:
             if len(self._transports) >= _MAX_TARGETS:
                 await self._transports.pop(next(iter(self._transports)))[0].close()
             dial = _Dial(target, locate)
-            transport = HttpTransport(target.server, target.context, locate=dial.locate, retry_posts=True, allowance=self._allowance)
+            transport = HttpTransport(target.server, target.context, locate=dial.locate, retry_posts=True, budget=self._budget)
             known = self._transports[target] = transport, dial
         known[1].find = locate
         return known

@@ -43,15 +43,19 @@ class WebSocket:
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Received messages, text as bytes; ends when the peer closes."""
-        message = bytearray()
+        message, frames = bytearray(), 0
         while True:
             for event in self._protocol.events_received():
                 if not isinstance(event, Frame) or event.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
                     continue
                 message += event.data
+                frames += 1
                 if event.fin:
                     yield bytes(message)
                     message.clear()
+                    frames = 0
+            if frames > limits.WEBSOCKET_MESSAGE_FRAMES and self._protocol.state is State.OPEN:
+                self._protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many frames of a message")
             await self._flush()
             if self._protocol.state is not State.OPEN:
                 return
@@ -91,6 +95,8 @@ class WebSocket:
         the peer would lose the close frame."""
         if self._protocol.state is not State.OPEN:  # the peer has closed, or violated the protocol: nothing it sends is read
             asyncio.get_running_loop().call_later(limits.REFUSED_SECONDS, self._writer.transport.abort)
+            if self._streams is not None:
+                self._streams.ignore()
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)

@@ -1,1 +1,1 @@
-"""Pure functions on JSON objects, and the words everybody uses: resources, errors, labels, names, quantities, time."""
+"""Pure functions on JSON objects, used in all rooms: resources, errors, labels, names, quantities, time."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.objects.errors import Cause
 from kapi.objects.quoting import go_quote
 
@@ -46,7 +47,14 @@ def shown(value: Any) -> str:
         return go_quote(value)
     if isinstance(value, int | float):
         return go_number(value)
-    return orjson.dumps(value).decode().translate(_HTML)
+    return shortened(orjson.dumps(value)).translate(_HTML)
+
+
+def shortened(text: bytes) -> str:
+    """The text, cut where it is longer than a message shows of objects and lists."""
+    if len(text) <= limits.QUOTED_VALUE:
+        return text.decode()
+    return text[: limits.QUOTED_VALUE].decode(errors="ignore") + "…"
 
 
 def _tail(detail: str) -> str:

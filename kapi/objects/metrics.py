@@ -44,6 +44,12 @@ class Histogram:
     def cells(self) -> Iterable[tuple[Labels, "Cell"]]:
         return list(self._cells.items())
 
+    def counted(self, name: str, text: str) -> Family:
+        """A counter of the values that were observed, by the same labels."""
+        out = Family(name, text, self.labels)
+        out.values.update((labels, cell.number) for labels, cell in self.cells())
+        return out
+
     def lines(self) -> Iterable[str]:
         """The exposition lines of all cells."""
         yield from self.lines_of(self.cells())
@@ -64,16 +70,21 @@ class Histogram:
 class Cell:
     """Counts of one histogram for one combination of label values."""
 
-    __slots__ = ("_bounds", "counts", "sum")
+    __slots__ = ("_bounds", "_least", "counts", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
+        self._bounds, self._least = bounds, bounds[0]
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(self._bounds, seconds)] += 1
+        self.counts[0 if seconds <= self._least else bisect_left(self._bounds, seconds)] += 1
         self.sum += seconds
+
+    @property
+    def number(self) -> int:
+        """How many values were observed."""
+        return sum(self.counts)
 
 
 def head(name: str, text: str, kind: str) -> tuple[str, str]:

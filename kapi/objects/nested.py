@@ -1,8 +1,8 @@
-"""JSON that is nested more deeply than Python and orjson go along with: what lies below is kept as text.
+"""JSON that is nested more deeply than Python and orjson support: deeper parts are kept as text within the parsed value.
 
-Custom objects may be nested as deeply as stock takes them. Down to `SHALLOW` levels they are ordinary values. In one that goes deeper, a
-list or object below `KEPT` levels is a leaf, an orjson.Fragment with the text. Such a text begins with a tab, which JSON that is written
-here has nowhere else: so bytes show whether they are for `loads` or for orjson alone.
+Custom objects may be nested as deeply as in stock (10,000 levels). Down to `SHALLOW` levels they are ordinary values. In a deeper one,
+each list or object below `KEPT` levels is a leaf: an orjson.Fragment with its text. The text of a leaf begins with a tab, which is nowhere
+else in JSON written by kapi, so the bytes show whether `loads` is needed or orjson alone does.
 """
 
 import math
@@ -17,18 +17,19 @@ import orjson
 from kapi.objects.errors import NotAcceptable
 
 SHALLOW = 200
-"""Levels: less than orjson writes, and than the stack has frames for."""
+"""Levels that orjson writes and Python recurses through with room to spare."""
 KEPT = 24
 """Levels above a leaf. orjson reserves as many bytes behind a Fragment as it needs for 32 closing brackets, and writes more beyond its
 buffer (seen with 3.13 from 64 on), so a leaf with what is written around an object must stay above that."""
-_MARK = b"\t"
+_MARK, _TAB = b"\t", ord("\t")
+"""The integer is found in bytes without a detour."""
 _LEAF = re.compile(rb"\t[\[{]")
 _PASSES = 16
-"""Levels that are taken off quickly: most texts have fewer."""
+"""Levels that are removed by plain replacements: most texts have fewer."""
 _BLOCK = 16 * 1024
 _STEPS = [{ord("["): 1, ord("{"): 1}.get(byte, -1) for byte in range(256)]
 _REMEMBERED = 64 * 1024
-"""Bytes of a text of which there is one leaf only, so that it equals itself."""
+"""Bytes up to which equal texts share one leaf, so that leaves compare equal."""
 _BRACKETS = b'[]{}"'
 _OTHERS = bytes(byte for byte in range(256) if byte not in _BRACKETS + b"\\")
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -36,37 +37,37 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRUCTURE = re.compile(_STRING + rb"|[][{}]", re.DOTALL)
 
 Parts = dict[str, orjson.Fragment]
-"""Leaves by the texts that stand in their place."""
+"""Placeholder strings -> the leaves they stand for."""
 
 
 def loads(raw: bytes) -> Any:
-    """The value of bytes that were written here."""
-    if _MARK not in raw:
+    """The value of JSON written by kapi, with leaves."""
+    if _TAB not in raw:
         return orjson.loads(raw)
     shallow, parts = _parted(raw, _marked(raw))
     return restored(orjson.loads(shallow), parts)
 
 
 def plain(raw: bytes) -> Any:
-    """The same without leaves, for what writes no JSON. Raises NotAcceptable when there are any."""
+    """The same for encodings other than JSON, which have no leaves. Raises NotAcceptable when there are any."""
     value = loads(raw)
-    if _MARK in raw:
+    if _TAB in raw:
         raise NotAcceptable("the object is nested too deeply for this media type")
     return value
 
 
 def received(raw: bytes) -> Any:
-    """The value of bytes from a server, ours or another."""
+    """The value of JSON from any server."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        if _MARK not in raw:
+        if _TAB not in raw:
             raise
         return loads(raw)
 
 
 def deep(raw: bytes) -> bool:
-    """Whether a JSON text has more than SHALLOW levels; looks closely only where that may be."""
+    """Whether a JSON text has more than SHALLOW levels; a text with few brackets costs one count."""
     if raw.count(b"[") + raw.count(b"{") <= SHALLOW:
         return False
     marks = raw.translate(None, _OTHERS).replace(b"\\\\", b"").replace(b'\\"', b"").replace(b"\\", b"")
@@ -76,7 +77,7 @@ def deep(raw: bytes) -> bool:
         if len(left) <= 2 * (SHALLOW - _PASSES):
             return False
     level = 0
-    for start in range(0, len(left), _BLOCK):  # a long text is gone through in turns, between which others run
+    for start in range(0, len(left), _BLOCK):  # in blocks: a long text does not hold the interpreter
         levels = list(accumulate(map(_STEPS.__getitem__, left[start : start + _BLOCK]), initial=level))
         if max(levels) > SHALLOW - _PASSES:
             return True
@@ -85,15 +86,15 @@ def deep(raw: bytes) -> bool:
 
 
 def cut(raw: bytes) -> tuple[bytes, Parts]:
-    """A client's JSON with texts in the place of what lies too deep, and those parts, written as they are kept.
+    """A client's JSON with placeholders for the parts below KEPT levels, and these parts as leaves, encoded as they are stored.
 
-    The text must be JSON. Raises ValueError for a number that no double holds.
+    The text must be valid JSON. Raises ValueError for a number outside the range of a double.
     """
     return _parted(raw, _below(raw))
 
 
 def restored(value: Any, parts: Parts) -> Any:
-    """The value with its leaves."""
+    """The value with placeholders replaced by their leaves."""
     if isinstance(value, dict):
         return {key: restored(item, parts) for key, item in value.items()}
     if isinstance(value, list):
@@ -120,7 +121,7 @@ def _parted(raw: bytes, spans: list[tuple[int, int, bytes]]) -> tuple[bytes, Par
 
 
 class _Band:
-    """A stretch of a text with names in the place of what lies deeper."""
+    """SHALLOW levels of a text, with placeholders for the deeper parts."""
 
     def __init__(self, start: int, token: str) -> None:
         self.start = self._at = start
@@ -138,7 +139,7 @@ class _Band:
         return b"".join([*self._chunks, raw[self._at : end]])
 
     def written(self, raw: bytes, end: int) -> bytes:
-        """The stretch as it is kept, with the texts of what lies deeper. Raises ValueError for a number that no double holds."""
+        """The levels as they are stored, with the texts of the deeper parts. Raises ValueError for a number no double holds."""
         text = orjson.dumps(_normalized(_value(self.text(raw, end))))
         if not self.parts:
             return text
@@ -146,7 +147,7 @@ class _Band:
 
 
 def _marked(raw: bytes) -> list[tuple[int, int, bytes]]:
-    """(start, end, text) of the leaves in bytes that were written here."""
+    """(start, end, text) of the leaves in JSON written by kapi."""
     spans, start = list[tuple[int, int, bytes]](), _LEAF.search(raw)
     while start:
         level, end = 0, len(raw)
@@ -161,7 +162,7 @@ def _marked(raw: bytes) -> list[tuple[int, int, bytes]]:
 
 
 def _below(raw: bytes) -> list[tuple[int, int, bytes]]:
-    """(start, end, text) of what lies below KEPT levels, written as it is kept: worked on SHALLOW levels at a time, from the inside."""
+    """(start, end, text) of the parts below KEPT levels, encoded as they are stored: SHALLOW levels at a time, innermost first."""
     spans, level, token = list[tuple[int, int, bytes]](), 0, secrets.token_hex(8)
     bands: list[_Band] = []
     for found in _STRUCTURE.finditer(raw):
@@ -190,7 +191,7 @@ _NUMBER = re.compile(_STRING + rb"|(-?\d[-+.eE\d]*)", re.DOTALL)
 
 
 def _value(text: bytes) -> Any:
-    """JSON as Go reads it: half a surrogate pair is no character. Raises ValueError for a number that no double holds."""
+    """JSON as Go decodes it: half a surrogate pair becomes U+FFFD. Raises ValueError for a number outside the range of a double."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -201,7 +202,7 @@ def _value(text: bytes) -> Any:
 
 
 def _normalized(value: Any) -> Any:
-    """The value with numbers as Go writes them."""
+    """The value with numbers as Go encodes them."""
     kind = type(value)
     if kind is dict:
         return {key: _normalized(item) for key, item in value.items()}

@@ -2,7 +2,7 @@
 
 Functions must work on their own values or only read shared ones; after awaiting, callers must read again what may have changed. Callers
 decide by size what is worth offloading. A request that has several functions run on one body takes a `Turn` for all of them: the number of
-bytes worked on at once bounds the memory they take.
+bytes worked on at once bounds the memory they take. Requests that have to wait meanwhile, for rules or webhooks, have a line of their own.
 """
 
 import asyncio
@@ -79,10 +79,11 @@ class TooMuch(Exception):
     """As much is under way as may be: come again."""
 
 
-class _Line:
-    """Who works on large bodies, and who waits to, in order."""
+class Line:
+    """Who works on large bodies, and who waits to, in order; `most`: bytes at once, unless one is larger."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = limits.WORKED_BYTES) -> None:
+        self.most = most
         self.worked = 0
         self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
@@ -91,22 +92,28 @@ class _Line:
         while self.waiting:
             size, turn = self.waiting[0]
             if not turn.done():
-                if self.worked and self.worked + size > limits.WORKED_BYTES:
+                if self.worked and self.worked + size > self.most:
                     return
                 self.worked += size
                 turn.set_result(None)
             self.waiting.popleft()
 
 
-_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Line, Line]] = WeakKeyDictionary()
+"""Of requests that only work, and of those that wait for rules or webhooks."""
 
 
 class Turn:
     """A request's right to work on so many bytes, from when `ready` is done until it is given back."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, line: Line | None = None, *, waits: bool = False) -> None:
+        """`line`: another one than those of all large bodies.
+
+        `waits`: rules are evaluated or webhooks called meanwhile, which may take seconds.
+        """
         loop = asyncio.get_running_loop()
-        self._size, self._line = size, _lines.setdefault(loop, _Line())
+        self.size, self._line = size, line or _lines.setdefault(loop, (Line(), Line()))[waits]
+        self._given_back = False
         self.ready: asyncio.Future[None] = loop.create_future()
         self._line.waiting.append((size, self.ready))
         self._line.move()
@@ -115,7 +122,7 @@ class Turn:
         """Somebody else may work, or the turn is not waited for any more."""
         if not self.ready.done():
             self.ready.cancel()
-        if self._size and not self.ready.cancelled() and self.ready.exception() is None:
-            self._line.worked -= self._size
-        self._size = 0
+        if not self._given_back and not self.ready.cancelled() and self.ready.exception() is None:
+            self._line.worked -= self.size
+        self._given_back = True
         self._line.move()

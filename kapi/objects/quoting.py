@@ -1,4 +1,4 @@
-"""Texts of clients inside messages, as Go prints them: strconv.Quote (%q and %#v), and the plainer quoting of package time."""
+"""Quotes strings in messages as Go does: strconv.Quote (%q and %#v), and the plainer quoting of package time."""
 
 import re
 
@@ -21,7 +21,7 @@ def go_char(char: str) -> str:
 
 
 def time_quote(text: str) -> str:
-    """A string as errors of Go's package time have it: every byte that is no ASCII as \\xNN."""
+    """A string as errors of Go's package time have it: every byte that is not ASCII as \\xNN."""
     return f'"{_TIME.sub(_bytes, _shortened(text))}"'
 
 
@@ -31,12 +31,12 @@ def plain_quote(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """A text that is longer than anybody reads is cut."""
+    """The text, truncated to limits.QUOTED_TEXT characters."""
     return text if len(text) <= limits.QUOTED_TEXT else text[: limits.QUOTED_TEXT] + "…"
 
 
 class _Escapes(dict[int, str]):
-    """How strconv.Quote writes each character, by its code point: worked out once, so a long text costs some nanoseconds a character."""
+    """Code point -> the character as strconv.Quote writes it; cached, so that a long text costs some nanoseconds a character."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -44,7 +44,7 @@ class _Escapes(dict[int, str]):
             written = short
         elif char.isprintable():
             written = char
-        elif 0xD800 <= code < 0xE000:  # half of a pair, which is the replacement character to Go
+        elif 0xD800 <= code < 0xE000:  # half of a surrogate pair: Go has U+FFFD for it
             written = "\N{REPLACEMENT CHARACTER}"
         else:
             written = f"\\x{code:02x}" if code < 0x20 or code == 0x7F else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

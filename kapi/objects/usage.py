@@ -133,7 +133,7 @@ def scopes(quota: Object) -> list[Object]:
     return [*out, *((spec.get("scopeSelector") or {}).get("matchExpressions") or ())]
 
 
-def concerns(quota: Object, resource: Resource, obj: Object) -> bool:
+def matches_scopes(quota: Object, resource: Resource, obj: Object) -> bool:
     """Whether the quota's scopes match the object; scopes apply to pods only."""
     wanted = scopes(quota)
     if not wanted:

@@ -7,6 +7,8 @@ ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
+CONTROLLERS = "kapi:controllers"
+"""The group of the one process that runs all controllers: it holds the permissions of every controller's own account."""
 NODES, NODE = "system:nodes", "system:node:"
 """The group of kubelets, and the prefix of their user names."""
 

@@ -32,9 +32,9 @@ def stale(old: ServicePort | None, new: ServicePort | None) -> list[Command]:
     before, after = ({*p.anywhere, *p.here} if p else set() for p in (old, new))
     start = ("-D", "-p", "udp")
     if not before:
-        return [(*start, *face) for face in _original_tuples(port)] if after else []
+        return [(*start, *original) for original in _original_tuples(port)] if after else []
     gone = sorted({address for address, _ in before - after})
-    return [(*start, *face, "--dst-nat", address) for face in _original_tuples(port) for address in gone]
+    return [(*start, *original, "--dst-nat", address) for original in _original_tuples(port) for address in gone]
 
 
 async def run(command: Command) -> None:

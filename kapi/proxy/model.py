@@ -119,7 +119,7 @@ def service_of_slice(endpoint_slice: Object) -> str:
 
 def endpoints(slices: Iterable[Object], family: str, port_name: str, location: NodeLocation) -> list[Endpoint]:
     """The endpoints of a named port, each address once."""
-    found: dict[tuple[str, int], Endpoint] = {}
+    by_address: dict[tuple[str, int], Endpoint] = {}
     for endpoint_slice in slices:
         if endpoint_slice.get("addressType") != family:
             continue
@@ -141,10 +141,10 @@ def endpoints(slices: Iterable[Object], family: str, port_name: str, location: N
                     tuple(z.get("name", "") for z in hints.get("forZones") or ()),
                     tuple(n.get("name", "") for n in hints.get("forNodes") or ()),
                 )
-                old = found.get(endpoint.target)
+                old = by_address.get(endpoint.target)
                 if old is None or (endpoint.ready and not old.ready):
-                    found[endpoint.target] = endpoint
-    return list(found.values())
+                    by_address[endpoint.target] = endpoint
+    return list(by_address.values())
 
 
 def usable(candidates: Sequence[Endpoint]) -> list[Endpoint]:
@@ -197,16 +197,16 @@ def service_ports(service: Object, slices: Sequence[Object], location: NodeLocat
     if not is_handled(service):
         return []
     spec, meta = service["spec"], service["metadata"]
-    found = []
+    ports = []
     for cluster_ip in spec.get("clusterIPs") or [spec["clusterIP"]]:
         family = family_of(cluster_ip)
         facts = _facts(service, family)
         for port in spec.get("ports") or ():
             name = port.get("name") or ""
-            everyone = endpoints(slices, family, name, location)
-            anywhere = hinted(usable(everyone), location)
-            here = usable([e for e in everyone if e.local])
-            found.append(
+            all_endpoints = endpoints(slices, family, name, location)
+            anywhere = hinted(usable(all_endpoints), location)
+            here = usable([e for e in all_endpoints if e.local])
+            ports.append(
                 ServicePort(
                     meta["namespace"],
                     meta["name"],
@@ -222,7 +222,7 @@ def service_ports(service: Object, slices: Sequence[Object], location: NodeLocat
                     **facts,
                 )
             )
-    return found
+    return ports
 
 
 def health_check(service: Object, slices: Sequence[Object], location: NodeLocation) -> tuple[int, int]:

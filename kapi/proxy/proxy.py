@@ -169,9 +169,9 @@ class Proxy:
         """Replace all tables, retrying with back-off."""
         delay = INITIAL_BACKOFF
         while True:
-            wanted = {family: table.fragment() for family, table in self._tables.items()}
+            fragments = {family: table.fragment() for family, table in self._tables.items()}
             try:
-                await self._apply(rules.everything(self._tables, self._options, wanted))
+                await self._apply(rules.everything(self._tables, self._options, fragments))
                 break
             except (NftError, OSError) as error:
                 log.error("nft rejected the tables, trying again", extra=logs.once("", error=error))

@@ -293,9 +293,9 @@ def change(family: str, old: Fragment, new: Fragment, table: str = TABLE) -> str
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def everything(families: Iterable[str], options: Options, wanted: Mapping[str, Fragment]) -> str:
+def everything(families: Iterable[str], options: Options, fragments: Mapping[str, Fragment]) -> str:
     """The script that replaces whatever exists, in one transaction."""
-    fresh = (base(f, options) + change(f, EMPTY, wanted.get(f, EMPTY), options.table) for f in families)
+    fresh = (base(f, options) + change(f, EMPTY, fragments.get(f, EMPTY), options.table) for f in families)
     return cleanup(families, options.table) + "".join(fresh)
 
 

@@ -29,7 +29,7 @@ class AdmissionAttributes(RequestInfo):
         """The attributes of one operation of a call."""
         return cls(
             call.kind, call.user, call.namespace, call.name, call.subresource, call.dry_run, call.options, call.warnings, call.long,
-            operation=operation, new=new, old=old,
+            call.aside, operation=operation, new=new, old=old,
         )  # fmt: skip
 
 
@@ -39,3 +39,7 @@ class Admission(Protocol):
     async def mutate(self, attrs: AdmissionAttributes) -> None: ...
 
     async def validate(self, attrs: AdmissionAttributes) -> None: ...
+
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        """Whether the request may have to wait for a webhook, or for expressions of policies. Its objects need not be known yet."""
+        ...

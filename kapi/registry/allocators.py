@@ -156,7 +156,7 @@ class Allocators:
         out = [(self.ports, p["nodePort"]) for p in spec.get("ports") or () if p.get("nodePort")]
         if spec.get("healthCheckNodePort"):
             out.append((self.ports, spec["healthCheckNodePort"]))
-        return out + [held for ip in spec.get("clusterIPs") or () if (held := self._address(ip))]
+        return out + [address for ip in spec.get("clusterIPs") or () if (address := self._address(ip))]
 
     def _address(self, text: str) -> tuple[NumberAllocator, int] | None:
         ip = names.parse_ip(text)
@@ -166,17 +166,17 @@ class Allocators:
     def _allocate(self, transaction: _Transaction, new: Object, old: Object | None) -> None:
         name, spec, before = new["metadata"].get("name", ""), new["spec"], old["spec"] if old else {}
         if old is not None:
-            service.keep_allocated(spec, before)
-        service.sync_addresses(spec, before if old else None)
-        for held in self._held(before):
-            transaction.release(*held)
+            service.patch_allocated_values(spec, before)
+        service.normalize_cluster_ips(spec, before if old else None)
+        for address in self._held(before):
+            transaction.release(*address)
         if spec.get("type") != "ExternalName":
             self._families(name, spec, before if old else None)
             if not service.headless(spec):
                 self._allocate_addresses(transaction, name, spec)
-        if service.needs_node_ports(spec):
+        if service.needs_node_port(spec):
             self._allocate_node_ports(transaction, name, spec)
-        if service.needs_health_check(spec):
+        if service.needs_health_check_node_port(spec):
             self._allocate_health_check_port(transaction, spec)
 
     # addresses --------------------------------------------------------------------------------------------------------------------
@@ -255,22 +255,22 @@ class Allocators:
         """A node port for every port; ports of the same number and different protocols share one."""
         shared: dict[int, tuple[int, set[str]]] = {}
         for i, port in enumerate(spec.get("ports") or ()):
-            wanted, protocol = port.get("nodePort") or 0, port.get("protocol") or ""
+            node_port, protocol = port.get("nodePort") or 0, port.get("protocol") or ""
             number, used = shared.get(port.get("port", 0), (0, set()))
-            if number and protocol not in used and wanted in (0, number):
+            if number and protocol not in used and node_port in (0, number):
                 port["nodePort"] = number
                 used.add(protocol)
                 continue
-            if not wanted:
+            if not node_port:
                 chosen = transaction.allocate_next(self.ports)
                 if chosen is None:
                     raise errors.InternalError("failed to allocate a nodePort: range is full")
-                port["nodePort"] = wanted = chosen
-            elif why := self._allocate_port(transaction, wanted):
+                port["nodePort"] = node_port = chosen
+            elif why := self._allocate_port(transaction, node_port):
                 e = Errors()
-                e.invalid(f"spec.ports[{i}].nodePort", wanted, why)
+                e.invalid(f"spec.ports[{i}].nodePort", node_port, why)
                 _raise_invalid(name, e)
-            shared[port.get("port", 0)] = (wanted, {protocol})
+            shared[port.get("port", 0)] = (node_port, {protocol})
 
     def _allocate_port(self, transaction: _Transaction, port: int) -> str:
         if port not in self.ports and not transaction.dry:  # stock does not ask this in a dry run

@@ -26,7 +26,7 @@ async def bind(rest: Rest, call: Call, binding: Object) -> None:
     uid = (binding.get("metadata") or {}).get("uid")
     for _ in range(_TRIES):
         entry = rest.get(call.kind, call.namespace, call.name)
-        pod = encoding.parse(call.kind, entry)
+        pod = await encoding.parsed(call.kind, entry)
         if why := _refusal(pod, uid):
             raise errors.conflict("pods/binding", "", call.name, why)
         _assign(pod, target["name"], binding.get("metadata") or {})

@@ -4,6 +4,7 @@ kapi.api.writing.call makes the Call of an HTTP request, AdmissionAttributes.of 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from kapi.objects.meta import Object
 from kapi.objects.user import User
 from kapi.registry.kind import Kind
 from kapi.schema.empties import Empties
+from kapi.schema.managed import Versions
 
 Result = TypeVar("Result")
 
@@ -33,6 +35,8 @@ class RequestInfo:
     """Texts for Warning headers, added while the request is handled."""
     long: bool = False
     """Work on the object may block the event loop too long: it is done in a worker thread."""
+    aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """Within it, the request waits for somebody else, and others may have its turn to work on a large body."""
 
     async def run(self, function: Callable[..., Result], *args: Any, long: bool = False, rules: bool = False) -> Result:
         """The result of a function on the object; in a worker thread where the object, or the function (`long`), may take long.
@@ -54,6 +58,8 @@ class Call(RequestInfo):
     """fieldValidation: Ignore, Warn or Strict."""
     tracked: bool = True
     """Whether the pipeline updates managedFields; an apply has done so itself, a binding has no field manager."""
+    versions: Versions | None = None
+    """Where a webhook converts: the object in the versions of its managers."""
     empties: Empties = field(default_factory=Empties)
     """The empty lists and maps of the body (see kapi.schema.empties)."""
 

@@ -1,19 +1,21 @@
 """Everything that is served: the Kinds by group, version and plural, in stock's order of preference.
 
 The built-in ones come from openapi's tables and the list of strategies; CustomResourceDefinitions add and remove theirs at
-run time. What depends on the whole (discovery, OpenAPI) keeps its work in `kept`.
+run time. APIServices tell which group versions are served by others, and in which order all are told of (`register`). What depends on
+the whole (discovery, OpenAPI) keeps its work in `kept`.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from kapi.objects.resource import Resource, split_api_version
 from kapi.registry import runtime_config
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import STRATEGIES
 from kapi.registry.strategy import Strategy
+from kapi.registry.validation.part import PlainStrategy
 from kapi.schema import builtin
 from openapi import tables
 
@@ -31,11 +33,42 @@ SUBRESOURCE_KINDS: dict[str, GroupVersionKind] = {
 """(group, version, kind) of a subresource's objects where it is not its parent's; group and version "" mean the parent's own."""
 
 
-class Bare(Strategy):
-    """A kind without a spec and status of its own."""
+FIRST_GROUP = "apiregistration.k8s.io"
+"""The group that stands before all others, whatever their priorities."""
+GroupVersion = tuple[str, str]
 
-    status = False
-    generation = False
+
+class Priority(NamedTuple):
+    """Where an APIService puts its group version: the higher comes first."""
+
+    group: int
+    version: int
+
+
+CUSTOM = Priority(1000, 100)
+"""The priority of the group versions of CustomResourceDefinitions."""
+
+
+class Remote(NamedTuple):
+    """What is known of a group version that another server serves."""
+
+    resources: bytes = b"[]"
+    """What its discovery says of its resources, in JSON: APIResourceDiscovery objects of apidiscovery.k8s.io/v2."""
+    stale: bool = True
+    """Whether the server could not be asked."""
+    documents: tuple[tuple[str, str], ...] = ()
+    """(name, URL) of its documents in the index of OpenAPI 3, e.g. ("apis/example.com/v1", "/openapi/v3/apis/example.com/v1?hash=…")."""
+    paths: Mapping[str, bytes] = {}
+    definitions: Mapping[str, bytes] = {}
+    """Its part of the OpenAPI 2 document: path items and definitions in JSON by their names."""
+    digest: str = ""
+    """A hash of that part."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        parts = (len(name) + len(raw) for section in (self.paths, self.definitions) for name, raw in section.items())
+        return len(self.resources) + sum(parts) + sum(len(name) + len(url) for name, url in self.documents)
 
 
 class Catalogue:
@@ -48,7 +81,10 @@ class Catalogue:
         """Results that others computed of the whole catalogue; cleared with every change."""
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         self._by_kind: dict[tuple[str, str], Kind] = {}
-        self._fixed: list[tuple[str, str]] = []
+        self.remotes: Mapping[GroupVersion, Remote] = {}
+        """What other servers serve."""
+        self._priorities: Mapping[GroupVersion, Priority] = {}
+        self._fixed: list[GroupVersion] = []
         for kind in kinds:
             self.add(kind)
             if (pair := (kind.resource.group, kind.resource.version)) not in self._fixed:
@@ -77,6 +113,12 @@ class Catalogue:
             self._by_kind.pop((kind.resource.api_version, kind.resource.kind), None)
             self._changed()
 
+    def register(self, priorities: Mapping[GroupVersion, Priority], remotes: Mapping[GroupVersion, Remote]) -> None:
+        """Take what the APIServices say: the order of all group versions, and what others serve."""
+        if (priorities, remotes) != (self._priorities, self.remotes):
+            self._priorities, self.remotes = dict(priorities), dict(remotes)
+            self._changed()
+
     def _changed(self) -> None:
         self.generation += 1
         self.kept.clear()
@@ -85,10 +127,14 @@ class Catalogue:
         """A snapshot, for readers in worker threads."""
         out = Catalogue()
         out.generation, out._kinds, out._by_kind, out._fixed = self.generation, dict(self._kinds), dict(self._by_kind), self._fixed
+        out._priorities, out.remotes = self._priorities, self.remotes
         return out
 
     def groups(self) -> dict[str, list[str]]:
-        """Groups with their versions, the preferred first; the built-in ones in stock's order, then the others by name."""
+        """Groups with their versions, the preferred first, also those that others serve: by the priorities of their APIServices.
+
+        Without these the built-in ones are in stock's order, then the others by name.
+        """
         if "groups" not in self.kept:
             self.kept["groups"] = self._groups()
         out: dict[str, list[str]] = self.kept["groups"]
@@ -96,13 +142,26 @@ class Catalogue:
 
     def _groups(self) -> dict[str, list[str]]:
         served = {(group, version) for group, version, _ in self._kinds}
+        known = [pair for pair in self._fixed if pair in served]
+        known += sorted((served | self.remotes.keys()) - set(known), key=lambda pair: (pair[0], version_rank(pair[1])))
+        if self._priorities:
+            known = self._by_priority(known)
         out: dict[str, list[str]] = {}
-        for group, version in self._fixed:
-            if (group, version) in served:
-                out.setdefault(group, []).append(version)
-        for group, version in sorted(served - set(self._fixed), key=lambda pair: (pair[0], version_rank(pair[1]))):
+        for group, version in known:
             out.setdefault(group, []).append(version)
         return out
+
+    def _by_priority(self, known: list[GroupVersion]) -> list[GroupVersion]:
+        """Sorted as stock does it: groups by the highest priority one of their versions gives, then by name; versions likewise."""
+        highest: dict[str, int] = {}
+        for pair in known:
+            highest[pair[0]] = max(highest.get(pair[0], 0), self._priorities.get(pair, CUSTOM).group)
+
+        def place(pair: GroupVersion) -> tuple[Any, ...]:
+            group, version = pair
+            return group != FIRST_GROUP, -highest[group], group, -self._priorities.get(pair, CUSTOM).version, version_rank(version)
+
+        return sorted(known, key=place)
 
     def kinds(self, group: str, version: str) -> list[Kind]:
         """What a group version serves, by plural name."""
@@ -139,7 +198,7 @@ def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Stra
     group, version, plural, kind = (str(row[key]) for key in ("group", "version", "plural", "kind"))
     subs: dict[str, str] = row["subresources"]
     stored = str(row.get("stored", ""))
-    plain = Strategy if "status" in subs else Bare
+    plain = Strategy if "status" in subs else PlainStrategy
     return Kind(
         resource=Resource(group, version, plural, kind, bool(row["namespaced"])),
         schema_of=partial(builtin.schema, builtin.named(group, version, kind)),

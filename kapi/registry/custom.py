@@ -14,13 +14,13 @@ import orjson
 
 from kapi import limits
 from kapi.objects import causes, duration, jsonpath, names
-from kapi.objects.errors import Cause, InternalError
+from kapi.objects.errors import Cause, StatusError
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
 from kapi.registry import embedded, scale
 from kapi.registry.catalogue import version_rank
-from kapi.registry.kind import Kind
+from kapi.registry.kind import Kind, stored_version
 from kapi.registry.metadata import STANDARD_FINALIZERS
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column, Strategy
 from kapi.schema import rules, uniqueness
@@ -44,11 +44,26 @@ class Source:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
+        self.kinds: dict[str, Kind] = {}
+        """All versions of the definition, served or not."""
+        self.stored = ""
+        """The version that is written to the store."""
+        self.converter: object | None = None
+        """The webhook that converts between the versions, where there is one (kapi.registry.conversion)."""
+        self._schemas: dict[str, Structural] = {}
 
     def openapi(self, version: str) -> Object:
         found = next(v for v in self.entry.obj["spec"]["versions"] if v["name"] == version)
         schema: Object = found["schema"]["openAPIV3Schema"]
         return schema
+
+    def schema(self, version: str) -> Structural:
+        """The schema of a version; of versions with equal ones the same object."""
+        if version not in self._schemas:
+            openapi = self.openapi(version)
+            same = (known for known in self._schemas.values() if known.openapi == openapi)
+            self._schemas[version] = next(same, None) or Structural(openapi, root=True)
+        return self._schemas[version]
 
 
 class _Ratcheted(threading.local):
@@ -64,16 +79,20 @@ class CustomStrategy(Strategy):
     loose_finalizers = True
     unconditional_update = False
 
-    def __init__(self, resource: Resource, version: Object, source: Source, stored: str, webhook: bool) -> None:
-        self.resource, self.source, self.stored, self.webhook = resource, source, stored, webhook
+    def __init__(self, resource: Resource, version: Object, source: Source) -> None:
+        self.resource, self.source = resource, source
         subresources = version.get("subresources") or {}
         self.status = subresources.get("status") is not None
         self.scale = _paths(subresources.get("scale"))
         self.columns = _columns(version.get("additionalPrinterColumns"))
         self.paths = [column["jsonPath"] for column in version.get("additionalPrinterColumns") or ()]
+        self.selects_namespace = resource.namespaced
         self.fields = {path["jsonPath"].removeprefix("."): _getter(path["jsonPath"]) for path in version.get("selectableFields") or ()}
         self.since = 0
-        """Objects of this revision and older were written under another schema, and are read again by this one."""
+        """Objects of this revision and older were written under another schema, and are read again by this one.
+
+        Where a webhook converts, kapi.registry.conversion does that too.
+        """
         self._ratcheted = _Ratcheted()
 
     @property
@@ -89,15 +108,7 @@ class CustomStrategy(Strategy):
 
     @cached_property
     def schema(self) -> Structural:
-        return Structural(self.openapi(), root=True)
-
-    @cached_property
-    def storage_schema(self) -> Structural:
-        """The schema of the stored version; the same object when they are equal."""
-        if self.stored == self.resource.version:
-            return self.schema
-        openapi = self.source.openapi(self.stored)
-        return self.schema if openapi == self.schema.openapi else Structural(openapi, root=True)
+        return self.source.schema(self.resource.version)
 
     @cached_property
     def _validator(self) -> Validator:
@@ -189,35 +200,54 @@ class CustomStrategy(Strategy):
     # reading ------------------------------------------------------------------------------------------------------------------------
 
     def is_served_form(self, stored: bytes) -> bool:
-        """Whether a stored body is what this version serves."""
-        if self.stored != self.resource.version and (self.webhook or self.storage_schema is not self.schema):
+        """Whether a stored body is what this version serves, but for the version's name."""
+        was = stored_version(stored)
+        if was != self.resource.api_version and not self._looks_like(was):
             return False
-        if not self.since or not stored.startswith(_VERSIONED):
+        if self.converter or not self.since or not stored.startswith(_VERSIONED):
             return True
         start = len(_VERSIONED)
         return int(stored[start : stored.index(b'"', start)]) > self.since
 
+    @property
+    def converter(self) -> object | None:  # type: ignore[override]
+        return self.source.converter
+
+    def sibling(self, version: str) -> Kind:
+        """Another version of the definition. Raises StatusError where it has none of that name."""
+        found = self.source.kinds.get(version)
+        if found is None:
+            raise StatusError(f"request to convert CR from an invalid group/version: {self.resource.group}/{version}", reason="")
+        return found
+
+    def _looks_like(self, api_version: str) -> bool:
+        """Whether objects of another version differ from this one's in nothing but its name."""
+        other = api_version.rpartition("/")[2]
+        return not self.converter and other in self.source.kinds and self.source.schema(other) is self.schema
+
     def to_storage(self, obj: Object, version: str) -> Object:
-        self._check_conversion(self.resource.version)
-        if self.storage_schema is self.schema:
+        stored = self.source.stored
+        if stored == self.resource.version:
             return obj
-        out: Object = self.storage_schema.read(obj, [])
+        schema = self.source.schema(stored)
+        named = {**obj, "apiVersion": f"{self.resource.group}/{stored}"}
+        out: Object = named if schema is self.schema else schema.read(named, [])
         return out
 
     def from_storage(self, obj: Object, version: str) -> Object:
-        self._check_conversion(self.stored)
-        same = self.storage_schema is self.schema
-        revision = obj["metadata"].get("resourceVersion")
-        if same and (not self.since or not revision or int(revision) > self.since):
+        was = obj["apiVersion"].rpartition("/")[2]
+        self.sibling(was)
+        schema, revision = self.source.schema(was), obj["metadata"].get("resourceVersion")
+        if self.converter:
+            assert was == self.resource.version, "kapi.registry.conversion comes first"
             return obj
-        out: Object = self.storage_schema.read(obj, [])
-        return out if same else self.schema.read(out, [])
-
-    def _check_conversion(self, version: str) -> None:
-        """Versions that a webhook would have to convert cannot be served: this server calls none."""
-        if self.webhook and self.stored != self.resource.version:
-            what = f"{self.resource.group}/{version}, Kind={self.resource.kind}"
-            raise InternalError(f"conversion webhook for {what} failed: this server calls no webhooks to convert")
+        if self.since and revision and int(revision) <= self.since:
+            obj = schema.read(obj, [])
+        if was == self.resource.version:
+            return obj
+        named = {**obj, "apiVersion": self.resource.api_version}
+        out: Object = named if schema is self.schema else self.schema.prune(named)
+        return out
 
     # tables -------------------------------------------------------------------------------------------------------------------------
 
@@ -304,19 +334,21 @@ def _paths(given: Object | None) -> scale.Paths:
 def kinds_of(definition: Object, source: Source) -> dict[str, Kind]:
     """The Kinds of all versions, served or not, by the names that were accepted."""
     spec, named = definition["spec"], definition["status"]["acceptedNames"]
-    stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
-    webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
-    made = {version["name"]: _kind(spec, named, version, source, stored, webhook) for version in spec["versions"]}
-    every = {name: get for kind in made.values() for name, get in kind.strategy.fields.items()}
-    for kind in made.values():
-        kind.strategy.fields = every
-    return made
+    source.stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    unmarked = (definition["status"].get("storedVersions") or [source.stored])[0]
+    source.kinds = {version["name"]: _kind(spec, named, version, source, unmarked) for version in spec["versions"]}
+    every = {name: get for kind in source.kinds.values() for name, get in kind.strategy.fields.items()}
+    if source.converter:  # a field of another version is in no stored object
+        every = dict(source.kinds[source.stored].strategy.fields)
+    for kind in source.kinds.values():
+        kind.strategy.indexed = every
+    return source.kinds
 
 
-def _kind(spec: Object, named: Object, version: Object, source: Source, stored: str, webhook: bool) -> Kind:
+def _kind(spec: Object, named: Object, version: Object, source: Source, unmarked: str) -> Kind:
     group, plural = spec["group"], named["plural"]
     resource = Resource(group, version["name"], plural, named["kind"], spec["scope"] == "Namespaced")
-    strategy = CustomStrategy(resource, version, source, stored, webhook)
+    strategy = CustomStrategy(resource, version, source)
     if version.get("deprecated"):
         strategy.deprecated = version.get("deprecationWarning") or _deprecation(spec, version["name"], named["kind"])
     subresources = version.get("subresources") or {}
@@ -325,7 +357,8 @@ def _kind(spec: Object, named: Object, version: Object, source: Source, stored: 
         verbs=VERBS, discovered=VERBS, short_names=tuple(named.get("shortNames") or ()),
         categories=tuple(named.get("categories") or ()), list_kind=named.get("listKind") or named["kind"] + "List",
         subresources={name: SUB_VERBS for name in ("status", "scale") if subresources.get(name) is not None},
-        storage=(group, plural), stored=f"{group}/{stored}", custom=True, sign=hashlib.sha256(orjson.dumps(version)).hexdigest(),
+        storage=(group, plural), stored=f"{group}/{source.stored}", custom=True, unmarked=f"{group}/{unmarked}",
+        sign=hashlib.sha256(orjson.dumps(version)).hexdigest(),
     )  # fmt: skip
 
 

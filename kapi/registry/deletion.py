@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kapi.objects import errors, time
 from kapi.objects.meta import Object
-from kapi.registry import encoding, metadata
+from kapi.registry import conversion, encoding, metadata
 from kapi.registry.call import Call
 from kapi.registry.rest import Rest, WriteResult
 from kapi.storage.store import Entry, Mismatch
@@ -31,6 +31,8 @@ async def delete(rest: Rest, call: Call, options: Options, *, admitted: bool = F
     """Delete the object named by `call`. The result has `deleted` set when it is removed, not only marked."""
     for _ in range(_RETRIES):
         entry = rest.get(call.kind, call.namespace, call.name)
+        if call.kind.strategy.converter is not None:
+            entry = await conversion.one(call.kind, entry, call)
         call.weigh(entry.body)
         old = await call.run(encoding.parse, call.kind, entry)
         if not admitted:
@@ -68,7 +70,7 @@ async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: O
     if strategy.graceful:
         grace = _begin_graceful_deletion(strategy.grace(new, options.grace), meta)
         if grace is None:
-            return WriteResult(await call.run(encoding.final, call.kind, old))
+            return WriteResult(await rest.final(call, old))
     _set_finalizers(meta, options)
     if meta.get("finalizers") or strategy.blocks_deletion(new):
         if grace is None:
@@ -81,29 +83,29 @@ async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: O
         gone = await rest.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
         meta["resourceVersion"] = str(gone.revision)
         rest.allocators.release(call.kind, old)
-    return WriteResult(await call.run(encoding.final, call.kind, new), deleted=True)
+    return WriteResult(await rest.final(call, new), deleted=True)
 
 
 async def _update(rest: Rest, call: Call, entry: Entry, new: Object, old: Object) -> WriteResult:
     if call.dry_run or new == old:
-        return WriteResult(await call.run(encoding.final, call.kind, new))
+        return WriteResult(await rest.final(call, new))
     return WriteResult((await rest.commit(call, call.key, new, entry.revision)).body)
 
 
-def _begin_graceful_deletion(wanted: int, meta: Object) -> int | None:
+def _begin_graceful_deletion(seconds: int, meta: Object) -> int | None:
     """Mark a graceful deletion. Returns its grace period in seconds, None when one as short has begun already."""
-    wanted = 1 if wanted < 0 else wanted
+    seconds = 1 if seconds < 0 else seconds
     if not meta.get("deletionTimestamp"):
-        _mark(meta, wanted)
-        return wanted
+        _mark(meta, seconds)
+        return seconds
     current = meta.get("deletionGracePeriodSeconds")
     if current is None:
         return 0
-    if wanted >= current:
+    if seconds >= current:
         return None
-    meta["deletionTimestamp"] = time.stamp(time.parse(meta["deletionTimestamp"]) - current + wanted)
-    meta["deletionGracePeriodSeconds"] = wanted
-    return wanted
+    meta["deletionTimestamp"] = time.stamp(time.parse(meta["deletionTimestamp"]) - current + seconds)
+    meta["deletionGracePeriodSeconds"] = seconds
+    return seconds
 
 
 def _mark(meta: Object, grace: int) -> None:

@@ -15,8 +15,8 @@ MIXED_CASE = "may have mixed case, but should otherwise match: "
 
 def validate(openapi: Object, whole: Object) -> list[Cause]:
     """The causes of every embedded object in an object of this schema."""
-    found = (_object(value, path) for node, value, path in walk(openapi, whole) if node.get(EMBEDDED) and isinstance(value, dict))
-    return [cause for causes_ in found for cause in causes_]
+    lists = (_object(value, path) for node, value, path in walk(openapi, whole) if node.get(EMBEDDED) and isinstance(value, dict))
+    return [cause for causes_ in lists for cause in causes_]
 
 
 def _object(value: Object, path: str) -> list[Cause]:

@@ -1,24 +1,36 @@
-"""Between objects and the bytes an entry keeps: `{"metadata":{…},…}` without kind, apiVersion and resourceVersion."""
+"""Between objects and the bytes an entry keeps: `{"metadata":{…},…}` without kind, apiVersion and resourceVersion.
+
+Of a custom resource the apiVersion it was written in comes last: a definition may change the version it stores, and what is there already
+stays in the one it is in.
+"""
 
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 import orjson
 
-from kapi.objects import errors, nested
+from kapi import limits
+from kapi.objects import errors, nested, offload
 from kapi.objects.meta import Object
-from kapi.registry.kind import Kind
+from kapi.registry.kind import MARK, Kind
 from kapi.storage.store import Entry
 
 _HEAD = ("metadata", "kind", "apiVersion")
 
 
-def body(obj: Object) -> bytes:
+def body(obj: Object, custom: bool = False) -> bytes:
     """What is stored: metadata first (so that the store can splice the revision in), then the rest as it came."""
     meta = obj["metadata"]
     if "resourceVersion" in meta:
         meta = {k: v for k, v in meta.items() if k != "resourceVersion"}
-    return _written({"metadata": meta, **{k: v for k, v in obj.items() if k not in _HEAD}})
+    return _whole(obj, meta, custom)
+
+
+def _whole(obj: Object, meta: Object, custom: bool) -> bytes:
+    out = {"metadata": meta, **{k: v for k, v in obj.items() if k not in _HEAD}}
+    if custom:
+        out["apiVersion"] = obj["apiVersion"]
+    return _written(out)
 
 
 def _written(obj: Object) -> bytes:
@@ -33,7 +45,7 @@ def wire(kind: Kind, stored: bytes) -> bytes:
     """The object as GET answers it."""
     if kind.differs(stored):
         return orjson.dumps(served(kind, nested.loads(stored)))
-    return kind.head + stored[1:]
+    return b"%s%s}" % (kind.head, stored[1 : stored.rindex(MARK)]) if kind.custom else kind.head + stored[1:]
 
 
 def item(kind: Kind, stored: bytes) -> bytes:
@@ -59,7 +71,7 @@ def items(kind: Kind, entries: Iterable[Entry]) -> Iterator[bytes]:
 def served(kind: Kind, stored: Object) -> Object:
     """The parsed stored form with kind and apiVersion, in the version of `kind`."""
     resource = kind.resource
-    obj = {"kind": resource.kind, "apiVersion": resource.api_version, **stored}
+    obj = {"kind": resource.kind, "apiVersion": kind.unmarked if kind.custom else resource.api_version, **stored}
     return kind.strategy.from_storage(obj, resource.api_version)
 
 
@@ -68,7 +80,27 @@ def parse(kind: Kind, entry: Entry) -> Object:
     return served(kind, entry.obj)
 
 
+async def parsed(kind: Kind, entry: Entry) -> Object:
+    """The same, of a large object beside the event loop."""
+    return await loaded(kind, entry.body)
+
+
+async def loaded(kind: Kind, stored: bytes) -> Object:
+    """The same of a body."""
+    if len(stored) < limits.OFFLOAD_BYTES:
+        return _load(kind, stored)
+    return await offload.run(_load, kind, stored)
+
+
+def _load(kind: Kind, stored: bytes) -> Object:
+    return served(kind, nested.loads(stored))
+
+
 def final(kind: Kind, obj: Object) -> bytes:
     """The stored form's bytes of an object that is not stored (dry run): its resourceVersion stays."""
-    obj = kind.strategy.to_storage(obj, kind.resource.api_version)
-    return _written({"metadata": obj["metadata"], **{k: v for k, v in obj.items() if k not in _HEAD}})
+    return unstored(kind, kind.strategy.to_storage(obj, kind.resource.api_version))
+
+
+def unstored(kind: Kind, obj: Object) -> bytes:
+    """The same of an object that is in the right version already."""
+    return _whole(obj, obj["metadata"], kind.custom)

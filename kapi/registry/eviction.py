@@ -20,7 +20,7 @@ _CONDITION = {
 async def evict(rest: Rest, call: Call, budgets: Kind, options: deletion.Options) -> None:
     """Evict the pod named by `call`. Raises TooManyRequests when a budget is used up."""
     entry = rest.get(call.kind, call.namespace, call.name)
-    pod = encoding.parse(call.kind, entry)
+    pod = await encoding.parsed(call.kind, entry)
     if not _ignores_budgets(pod):
         await _check_budget(rest, call, budgets, pod)
     if not call.dry_run:
@@ -33,10 +33,10 @@ def _ignores_budgets(pod: Object) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp")) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending")
 
 
-def _matching_budgets(rest: Rest, call: Call, budgets: Kind, pod: Object) -> list[Object]:
+async def _matching_budgets(rest: Rest, call: Call, budgets: Kind, pod: Object) -> list[Object]:
     own = pod["metadata"].get("labels") or {}
-    found = (encoding.parse(budgets, e) for e in rest.page(budgets, call.namespace).entries)
-    return [b for b in found if labels.from_object(b["spec"].get("selector")).matches(own)]
+    listed = [await encoding.parsed(budgets, entry) for entry in rest.page(budgets, call.namespace).entries]
+    return [b for b in listed if labels.from_object(b["spec"].get("selector")).matches(own)]
 
 
 def _ready(pod: Object) -> bool:
@@ -44,7 +44,7 @@ def _ready(pod: Object) -> bool:
 
 
 async def _check_budget(rest: Rest, call: Call, budgets: Kind, pod: Object) -> None:
-    matching = _matching_budgets(rest, call, budgets, pod)
+    matching = await _matching_budgets(rest, call, budgets, pod)
     if not matching:
         return
     if len(matching) > 1:
@@ -76,10 +76,10 @@ def _too_many(why: str, seconds: int) -> errors.TooManyRequests:
 
 async def _decrement_budget(rest: Rest, call: Call, budgets: Kind, name: str, pod: str) -> None:
     """Count the eviction in the budget's status, so that the next one sees it before the controller does."""
-    mine = Call(kind=budgets, user=call.user, namespace=call.namespace, name=name, subresource="status", tracked=False)
+    status_call = Call(kind=budgets, user=call.user, namespace=call.namespace, name=name, subresource="status", tracked=False)
     for _ in range(_TRIES):
         entry = rest.get(budgets, call.namespace, name)
-        budget = encoding.parse(budgets, entry)
+        budget = await encoding.parsed(budgets, entry)
         status = budget["status"]
         if status.get("disruptionsAllowed", 0) <= 0:
             needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
@@ -87,7 +87,7 @@ async def _decrement_budget(rest: Rest, call: Call, budgets: Kind, name: str, po
         status["disruptionsAllowed"] -= 1
         status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: time.stamp()}
         try:
-            await rest.commit(mine, mine.key, budget, entry.revision)
+            await rest.commit(status_call, status_call.key, budget, entry.revision)
         except Mismatch:
             continue
         return
@@ -98,7 +98,7 @@ async def _mark(rest: Rest, call: Call) -> None:
     """Set the DisruptionTarget condition in the pod's status."""
     for _ in range(_TRIES):
         entry = rest.get(call.kind, call.namespace, call.name)
-        pod = encoding.parse(call.kind, entry)
+        pod = await encoding.parsed(call.kind, entry)
         status = pod.setdefault("status", {})
         others = [c for c in status.get("conditions") or () if c["type"] != "DisruptionTarget"]
         condition = {**_CONDITION, "lastProbeTime": None, "lastTransitionTime": time.stamp()}

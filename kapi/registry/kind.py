@@ -12,8 +12,21 @@ import orjson
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kapi.registry.strategy import Strategy
-from kapi.schema import decode
+from kapi.schema import decode, protobuf_encoding
 from kapi.schema.schema import Schema
+
+MARK = b',"apiVersion":"'
+"""Begins the end of a stored body of a custom kind, which says what version it is in."""
+_LONGEST_MARK = 400
+Packed = dict[str, tuple[int, bytes]]
+"""Key of an entry -> its revision, and its object in protobuf."""
+
+
+def stored_version(body: bytes) -> str:
+    """The apiVersion at the end of a stored body; "" where it does not say."""
+    at = body.rfind(MARK, -_LONGEST_MARK)
+    version = body[at + len(MARK) : -2]
+    return version.decode() if at > 0 and body.endswith(b'"}') and b'"' not in version else ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class Kind:
     """Of a custom kind: a hash of this version in its definition."""
     list_kind: str = ""
     """The kind of a list; "" is the kind with "List"."""
+    unmarked: str = ""
+    """Of a custom kind: what stored bodies are in that do not say so (written before they did)."""
 
     @cached_property
     def schema(self) -> Schema:
@@ -58,6 +73,10 @@ class Kind:
     def differs(self, stored: bytes) -> bool:
         """Whether this stored body is not what is served."""
         return self.converts and not self.strategy.is_served_form(stored)
+
+    def is_current(self, stored: bytes) -> bool:
+        """Whether a stored body is in the version that is stored now: one that is not is written anew even if nothing changed."""
+        return not self.custom or stored.endswith(MARK + self.stored.encode() + b'"}')
 
     @cached_property
     def collection(self) -> str:
@@ -76,6 +95,21 @@ class Kind:
         if self.custom:
             return b'{"apiVersion":%s,"kind":%s,' % (orjson.dumps(self.resource.api_version), orjson.dumps(self.resource.kind))
         return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))
+
+    @cached_property
+    def packed_head(self) -> bytes:
+        """What an object's protobuf starts with."""
+        return protobuf_encoding.head(self.resource.api_version, self.resource.kind)
+
+    @cached_property
+    def packed(self) -> Packed:
+        """Objects in protobuf that are kept (kapi.registry.packed)."""
+        return {}
+
+    @cached_property
+    def foot(self) -> bytes:
+        """What a stored body ends with that is in this version: those of custom kinds say which version they are in."""
+        return MARK + self.resource.api_version.encode() + b'"}' if self.custom else b""
 
     def blank_status(self) -> Object | None:
         """A new empty status as stock encodes it ({} or with zero values); None where an empty status is omitted."""

@@ -3,8 +3,8 @@
 Source: apimachinery's ValidateObjectMeta and ValidateObjectMetaUpdate (v1.36), in their order.
 """
 
+import os
 import re
-import uuid
 from collections.abc import Callable
 from functools import lru_cache
 from random import choices
@@ -30,10 +30,29 @@ def generate_name(base: str) -> str:
     return base[:_LONGEST_BASE] + "".join(choices(_SUFFIX_ALPHABET, k=5))
 
 
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+def new_uid() -> str:
+    """A random UUID, version 4: str(uuid.uuid4()) without the object, which takes three times as long."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
 def revision(text: str) -> int:
     """The number a resourceVersion is; 0 for any other text, and for what no 64 bits hold."""
     digits = text.lstrip("0")
     return int(digits) if _DIGITS.fullmatch(digits) and int(digits) < 1 << 64 else 0
+
+
+def version_of(meta: Object) -> int:
+    """The resourceVersion of an update, 0 for none. Raises StatusError in the words of Go for what is no number."""
+    text = meta.get("resourceVersion") or "0"
+    number = revision(text)
+    if not number and text.strip("0"):
+        why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+        raise errors.StatusError(f"strconv.ParseUint: parsing {go_quote(text)}: {why}", reason="")
+    return number
 
 
 def check_namespace(meta: Object, namespaced: bool, namespace: str) -> None:
@@ -60,7 +79,7 @@ def check_name(meta: Object, name: str) -> None:
 
 def fill_system_fields(meta: Object) -> None:
     """Set uid, creationTimestamp and a generated name on create."""
-    meta["uid"] = str(uuid.uuid4())
+    meta["uid"] = new_uid()
     meta["creationTimestamp"] = time.stamp()
     for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
         meta.pop(field, None)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from kapi.http.webhook_client import Target
 from kapi.objects import conditions, urls
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -18,6 +19,9 @@ FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 ESTABLISHED_CONDITION = {
     "type": "Established", "status": "True", "reason": "InitialNamesAccepted", "message": "the initial names have been accepted",
 }  # fmt: skip
+INVALID_CA_CONDITION = {
+    "type": "Established", "status": "False", "reason": "InvalidCABundle", "message": "The conversion webhook CABundle is invalid",
+}  # fmt: skip
 NOT_ESTABLISHED_CONDITION = {"type": "Established", "status": "False", "reason": "NotAccepted", "message": "not all names are accepted"}
 NAMES_ACCEPTED_CONDITION = {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": "no conflicts found"}
 _REASONS = {"plural": "PluralConflict", "singular": "SingularConflict", "shortNames": "ShortNamesConflict", "kind": "KindConflict",
@@ -26,8 +30,8 @@ _REASONS = {"plural": "PluralConflict", "singular": "SingularConflict", "shortNa
 
 def is_condition_true(definition: Object, condition: str) -> bool:
     """Whether a condition is True."""
-    found = conditions.find((definition.get("status") or {}).get("conditions") or (), condition)
-    return found is not None and found.get("status") == "True"
+    entry = conditions.find((definition.get("status") or {}).get("conditions") or (), condition)
+    return entry is not None and entry.get("status") == "True"
 
 
 def set_condition(status: Object, condition: Object) -> None:
@@ -44,7 +48,7 @@ def taken_names(names: Object) -> tuple[set[str], set[str]]:
 def calculate_status(definition: Object, others: Iterable[Object]) -> Object:
     """The status with acceptedNames and conditions; `others` are the acceptedNames of the other definitions of the group."""
     spec, status = definition["spec"], {**(definition.get("status") or {})}
-    wanted, got = spec["names"], status.get("acceptedNames") or {"plural": "", "kind": ""}
+    requested, got = spec["names"], status.get("acceptedNames") or {"plural": "", "kind": ""}
     resources: set[str] = set()
     kinds: set[str] = set()
     for names in (*others, got):
@@ -54,30 +58,37 @@ def calculate_status(definition: Object, others: Iterable[Object]) -> Object:
     conflict: Object = {}
     accepted: Object = {}
     for field, used in (("plural", resources), ("singular", resources), ("shortNames", resources), ("kind", kinds), ("listKind", kinds)):
-        why = _conflict(wanted.get(field), got.get(field), used)
+        why = _conflict(requested.get(field), got.get(field), used)
         if why:
             conflict = {"type": "NamesAccepted", "status": "False", "reason": _REASONS[field], "message": why}
-        value = got.get(field) if why else wanted.get(field)
+        value = got.get(field) if why else requested.get(field)
         if value or field in ("plural", "kind"):
             accepted[field] = value or ""
-    if wanted.get("categories"):
-        accepted["categories"] = wanted["categories"]
+    if requested.get("categories"):
+        accepted["categories"] = requested["categories"]
     status["acceptedNames"] = accepted
     set_condition(status, conflict or NAMES_ACCEPTED_CONDITION)
     if not is_condition_true(definition, "Established"):
-        set_condition(status, NOT_ESTABLISHED_CONDITION if conflict else ESTABLISHED_CONDITION)
+        established = INVALID_CA_CONDITION if ca_fault(spec) else ESTABLISHED_CONDITION
+        set_condition(status, NOT_ESTABLISHED_CONDITION if conflict else established)
     _set_approval_condition(status, definition)
     return status
 
 
-def _conflict(wanted: Any, got: Any, used: set[str]) -> str:
+def ca_fault(spec: Object) -> str:
+    """Why the CA of a definition's conversion webhook cannot be used, '' when it can or there is none."""
+    client = ((spec.get("conversion") or {}).get("webhook") or {}).get("clientConfig") or {}
+    return Target.of(client).ca_fault if client.get("caBundle") else ""
+
+
+def _conflict(requested: Any, accepted: Any, used: set[str]) -> str:
     """Why a name is not accepted, '' when it is."""
-    if wanted == got:
+    if requested == accepted:
         return ""
-    if isinstance(wanted, list):
-        why = [f"{go_quote(name)} is already in use" for name in wanted if name not in (got or ()) and name in used]
+    if isinstance(requested, list):
+        why = [f"{go_quote(name)} is already in use" for name in requested if name not in (accepted or ()) and name in used]
         return why[0] if len(why) == 1 else f"[{', '.join(why)}]" if why else ""
-    return f"{go_quote(wanted)} is already in use" if wanted in used else ""
+    return f"{go_quote(requested)} is already in use" if requested in used else ""
 
 
 # protected groups: *.k8s.io --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from kapi import limits
 from kapi.objects import errors, time
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
-from kapi.registry import encoding, metadata
+from kapi.registry import conversion, encoding, managers, metadata
 from kapi.registry.admission import Admission, AdmissionAttributes
 from kapi.registry.allocators import Allocators
 from kapi.registry.call import Call
@@ -35,6 +35,8 @@ class WriteResult(NamedTuple):
     body: bytes
     created: bool = False
     deleted: bool = False
+    entry: Entry | None = None
+    """The entry these bytes are of, where it is stored now."""
 
 
 class Rest:
@@ -63,8 +65,13 @@ class Rest:
         wanted = dict(equals or {})
         name = wanted.pop("metadata.name", "")
         known = bool(name) and (bool(namespace) or not kind.resource.namespaced)
-        field = next((field for field in wanted if field in kind.strategy.fields), "")
+        indexed = kind.strategy.index if kind.strategy.converter is None else {}
+        field = next((field for field in wanted if field in indexed), "")
         return self.store.watch(kind.key(namespace, name) if known else kind.prefix(namespace), since, field, wanted.get(field, ""))
+
+    def waits(self, call: Call, operation: str) -> bool:
+        """Whether a write may have to wait for others: for expressions of clients, which have one worker thread, or webhooks."""
+        return _has_rules(call.kind) or self.admission.waits(AdmissionAttributes.of(call, operation))
 
     # create -----------------------------------------------------------------------------------------------------------------------
 
@@ -130,41 +137,53 @@ class Rest:
     async def _insert(self, call: Call, obj: Object) -> WriteResult:
         kind, key = call.kind, call.key
         call.empties.write_nulls(obj)
-        if not call.dry_run and metadata.revision(obj["metadata"].pop("resourceVersion", "")):  # what is no number is as good as none
+        # a resourceVersion that is not a number counts as absent
+        if not call.dry_run and metadata.revision(obj["metadata"].pop("resourceVersion", "")):
             raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
         if call.dry_run:
-            return WriteResult(await call.run(encoding.final, kind, obj), created=True)
+            return WriteResult(await self.final(call, obj), created=True)
         try:
             entry = await self.commit(call, key, obj, 0)
-        except Mismatch as found:
-            raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from found
-        return WriteResult(entry.body, created=True)
+        except Mismatch as mismatch:
+            raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from mismatch
+        return WriteResult(entry.body, created=True, entry=entry)
 
     # update -----------------------------------------------------------------------------------------------------------------------
 
     async def update(
-        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True
+        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True, replaces: bool = False
     ) -> WriteResult:
-        """Change the object named by `call`. `create` makes the object where there is none and the verb may create it."""
+        """Change the object named by `call`. `create` makes the object where there is none and the verb may create it.
+
+        `replaces`: `change` does not look at the current object, so that none is parsed for it.
+        """
         for _ in range(_RETRIES):
             entry = self.store.get(call.key)
             if entry is None:
                 if create is None:
                     raise errors.not_found(call.kind.resource.plural, call.kind.resource.group, call.name)
-                return await self.create(call, await call.run(create))
+                made = await call.run(create)
+                metadata.version_of(made["metadata"])
+                return await self.create(call, made)
             try:
-                return await self._update(call, entry, change, unconditional)
+                return await self._update(call, entry, change, unconditional, replaces)
             except Mismatch:
                 continue
         raise errors.conflict(call.kind.resource.plural, call.kind.resource.group, call.name, errors.STALE)
 
-    async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> WriteResult:
+    async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool, replaces: bool) -> WriteResult:
         kind = call.kind
+        stored = entry
+        if kind.strategy.converter is not None:
+            entry = await conversion.one(kind, entry, call)
         call.long = call.long or kind.strategy.long
         call.weigh(entry.body)
-        old, new = await call.run(self._apply_change, call, entry, change)
+        if kind.strategy.converter is None:
+            old, new = await call.run(self._apply_change, call, entry, change, replaces)
+        else:
+            old, new = await managers.settled(call, self._apply_change, call, entry, change, replaces)
         attrs = AdmissionAttributes.of(call, "UPDATE", new, old)
         await self.admission.mutate(attrs)
         new = attrs.new or new
@@ -175,16 +194,16 @@ class Rest:
         try:
             await call.run(self._validate_update, call, new, old, rules=_has_rules(kind))
             await self.admission.validate(attrs)
-            return await self._replace(call, entry, new, old)
+            return await self._replace(call, entry, new, old, stored.body)
         except BaseException:
             if release:
                 release()
             raise
 
-    def _apply_change(self, call: Call, entry: Entry, change: Change) -> tuple[Object, Object]:
+    def _apply_change(self, call: Call, entry: Entry, change: Change, replaces: bool) -> tuple[Object, Object]:
         """(the object as it is, and as it is wanted)."""
         old = encoding.parse(call.kind, entry)
-        new = change(encoding.parse(call.kind, entry))
+        new = change({} if replaces else encoding.parse(call.kind, entry))
         default(call, new)
         self._check_uid(call, new, old)
         self._track_fields(call, old, new)
@@ -224,7 +243,8 @@ class Rest:
         if strategy.generation and strategy.changed(new, old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
-    async def _replace(self, call: Call, entry: Entry, new: Object, old: Object) -> WriteResult:
+    async def _replace(self, call: Call, entry: Entry, new: Object, old: Object, stored: bytes) -> WriteResult:
+        """Write the changed object, unless nothing changed: not even (`stored`) the version it is stored in."""
         kind = call.kind
         call.empties.write_nulls(new)
         meta = new["metadata"]
@@ -238,16 +258,17 @@ class Rest:
             if not call.dry_run:
                 await self.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
                 self.allocators.release(kind, old)
-            return WriteResult(await call.run(encoding.final, kind, new), deleted=True)
+            return WriteResult(await self.final(call, new), deleted=True)
         meta["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if await call.run(managed.unchanged_but_times, new, old):
-            return WriteResult(entry.body)
+        if kind.is_current(stored) and await call.run(managed.unchanged_but_times, new, old):
+            return WriteResult(entry.body, entry=entry)
         if call.dry_run:
-            return WriteResult(await call.run(encoding.final, kind, new))
-        return WriteResult((await self.commit(call, call.key, new, entry.revision)).body)
+            return WriteResult(await self.final(call, new))
+        written = await self.commit(call, call.key, new, entry.revision)
+        return WriteResult(written.body, entry=written)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
-        """The status an object has when its writer has no say in it: the old one, or a blank."""
+        """The status of an object whose writer may not set it: the old one, or an empty one."""
         status = kind.blank_status() if status is None else status
         if status is None:
             obj.pop("status", None)
@@ -255,13 +276,13 @@ class Rest:
             obj["status"] = status
 
     def _check_version(self, call: Call, new: Object, old: Object, unconditional: bool) -> None:
-        wanted = new["metadata"].get("resourceVersion")
+        sent = metadata.version_of(new["metadata"])
         resource = call.kind.resource
-        if not wanted or wanted == "0":
+        if not sent:
             if not (unconditional and call.kind.strategy.unconditional_update):
                 cause = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
                 raise errors.invalid(resource.plural, resource.group, call.name, [cause])
-        elif wanted != old["metadata"]["resourceVersion"]:
+        elif sent != int(old["metadata"]["resourceVersion"]):
             raise errors.conflict(resource.plural, resource.group, call.name, errors.STALE)
 
     def _check_uid(self, call: Call, new: Object, old: Object) -> None:
@@ -293,7 +314,7 @@ class Rest:
             raise errors.invalid(call.kind.resource.kind, call.kind.resource.group if group is None else group, call.name, causes)
 
     async def admit(self, call: Call, operation: str, new: Object | None = None, old: Object | None = None) -> None:
-        """Put through admission what is no create and no update. Raises whatever a plugin refuses with."""
+        """Run admission for a request that is neither a create nor an update. Raises the StatusError of the plugin that refuses it."""
         attrs = AdmissionAttributes.of(call, operation, new, old)
         await self.admission.mutate(attrs)
         await self.admission.validate(attrs)
@@ -310,20 +331,38 @@ class Rest:
         managed.track(
             call.kind.schema, old, new, manager=call.manager, api_version=call.kind.resource.api_version,
             subresource=call.subresource, reset=reset, stamp="" if call.subresource == "scale" else time.stamp(),
+            versions=call.versions,
         )  # fmt: skip
 
     async def commit(self, call: Call, key: str, obj: Object, expect: int) -> Entry:
-        """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch."""
+        """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch.
+
+        The entry is in the version of the call's kind.
+        """
         kind = call.kind
-        stored = kind.strategy.to_storage(obj, kind.resource.api_version)
-        body = await call.run(encoding.body, stored) if call.long else encoding.body(stored)
+        if kind.strategy.converter is None:
+            stored = kind.strategy.to_storage(obj, kind.resource.api_version)
+        else:
+            stored = await conversion.stored(kind, obj, call)
+        body = await call.run(encoding.body, stored, kind.custom) if call.long else encoding.body(stored, kind.custom)
         if len(body) > limits.OBJECT_BYTES:
             raise errors.StatusError("etcdserver: request is too large", reason="")
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
-        return await self.store.commit(
-            key, body, expect=expect, labels=obj["metadata"].get("labels") or {},
-            fields={name: get(stored) for name, get in kind.strategy.fields.items()}, ttl=ttl,
+        entry = await self.store.commit(
+            key, body, expect=expect, labels=stored["metadata"].get("labels") or {},
+            fields={name: get(stored) for name, get in kind.strategy.index.items()}, ttl=ttl,
         )  # fmt: skip
+        return entry if kind.strategy.converter is None else await conversion.one(kind, entry, call)
+
+    async def final(self, call: Call, obj: Object) -> bytes:
+        """The stored form's bytes of an object that is not stored, in the version of the call's kind or the stored one."""
+        kind = call.kind
+        if kind.strategy.converter is None:
+            return await call.run(encoding.final, kind, obj)
+        if call.dry_run:  # as far as it would go
+            target = conversion.sibling(kind, kind.stored.rpartition("/")[2])
+            obj = await conversion.to(kind, target, await conversion.stored(kind, obj, call), call)
+        return await call.run(encoding.unstored, kind, obj)
 
 
 STORAGE_PREFIXES = {

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
+from kapi import limits
 from kapi.objects import labels
 from kapi.objects.errors import InternalError
 from kapi.objects.meta import Object
-from kapi.objects.patch import go_kind
+from kapi.objects.patch import go_kind, go_text
 
 Path = tuple[str, ...]
 
@@ -41,7 +44,7 @@ def text(obj: Object, path: Path) -> tuple[str, str]:
 
 
 def _at(obj: Object, path: Path) -> tuple[Any, str]:
-    value: Any = obj
+    value: Any = obj if path else None
     for depth, name in enumerate(path):
         if value is None:
             return None, ""
@@ -54,10 +57,10 @@ def _at(obj: Object, path: Path) -> tuple[Any, str]:
 _GO = {"string": "string", "bool": "bool", "number": "float64", "array": "[]interface {}", "object": "map[string]interface {}"}
 
 
-def _accessor(path: Path, value: Any, wanted: str) -> str:
-    shown = str(value).lower() if isinstance(value, bool) else value
+def _accessor(path: Path, value: Any, expected: str) -> str:
+    shown = go_text(value) if isinstance(value, int | float) or len(orjson.dumps(value)) <= limits.QUOTED_TEXT else "…"
     is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return f".{'.'.join(path)} accessor error: {shown} is of the type {'int64' if is_integer else _GO[go_kind(value)]}, expected {wanted}"
+    return f".{'.'.join(path)} accessor error: {shown} is of the type {'int64' if is_integer else _GO[go_kind(value)]}, expected {expected}"
 
 
 def of(obj: Object, paths: Paths = WORKLOAD) -> Object:

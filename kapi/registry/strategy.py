@@ -11,6 +11,8 @@ from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.objects.user import User
+from kapi.registry import defaults
+from kapi.registry.defaults import Defaults
 from kapi.registry.scale import WORKLOAD, Paths
 
 
@@ -30,6 +32,10 @@ class Column(NamedTuple):
     format: str = ""
     source: str = ""
     """The field whose documentation describes the column (see kapi.schema.texts), instead of a description."""
+    path: str = ""
+    """The field that the cell shows, "spec.nodeName"; without one, `cells` of the Strategy makes the cell."""
+    absent: str = ""
+    """What the cell shows where the field is absent or empty."""
 
 
 _CREATED = "ObjectMeta.creationTimestamp"
@@ -56,11 +62,22 @@ class Strategy:
     """Whether PUT to an absent name creates."""
     unconditional_update: ClassVar[bool] = True
     """Whether PUT may leave out metadata.resourceVersion."""
+    defaults: Defaults = {}
+    """Values of fields that are absent, by path, e.g. {"spec.replicas": 1}; see kapi.registry.defaults."""
+    defaults_of_empty: Defaults = {}
+    """The same for fields that are not pointers in stock: "", 0 and [] are absent as well."""
     columns: Sequence[Column] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
     fields: Mapping[str, Callable[[Object], str]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
+    indexed: Mapping[str, Callable[[Object], str]] | None = None
+    """Fields that are kept with an entry, where they are not `fields`: those of all versions, of the stored object.
+
+    Where a webhook converts, only those of the version that is stored.
+    """
     selected_as: Mapping[str, str] = {}
     """Name in a selector -> name in `fields`, where a version of the kind has other names; those are then all it has."""
+    selects_namespace: bool = True
+    """Whether metadata.namespace is a field to select by."""
     reset_fields: ClassVar[Sequence[tuple[str, ...]]] = ()
     """Paths the main endpoint resets besides status: never owned by its field managers, e.g. (("spec", "x"),)."""
     status_reset_fields: ClassVar[Sequence[tuple[str, ...]]] = (("spec",),)
@@ -71,13 +88,17 @@ class Strategy:
     """Whether DELETE answers with the object that is gone rather than with a Status."""
     scale: Paths = WORKLOAD
     """Where a Scale finds its fields."""
+    converter: object | None = None
+    """Of a custom kind: the webhook that converts between its versions (kapi.registry.conversion)."""
     withdrawn: bool = False
     """No longer served, or served by another schema: watches end."""
     long: bool = False
     """Checking an object may take long however small it is: that is done beside the event loop."""
 
     def default(self, obj: Object) -> None:
-        """Fill in what stock's defaulting functions fill in. Runs on whatever is to be written, before anything looks at it."""
+        """Set what stock's defaulting functions set, in place. Runs on all that is to be written, before anything looks at it."""
+        if self.defaults or self.defaults_of_empty:
+            defaults.fill(obj, self.defaults, self.defaults_of_empty)
 
     def prepare(self, new: Object, old: Object | None) -> None:
         """Set what the client may not choose on the main endpoint (beyond status and generation, done by the pipeline)."""
@@ -91,7 +112,7 @@ class Strategy:
     def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
         """The same for every subresource that updates the object: status, approval, finalize, ephemeralcontainers, resize.
 
-        Whatever the subresource may not change must be put back here; for status the pipeline has done so.
+        Fields that the subresource may not change are restored here; for status the pipeline has done so.
         """
         self.prepare_status(new, old)
 
@@ -123,6 +144,11 @@ class Strategy:
 
     def mark_deleted(self, obj: Object) -> None:
         """What else changes when the object is first marked for deletion (a namespace becomes Terminating)."""
+
+    @property
+    def index(self) -> Mapping[str, Callable[[Object], str]]:
+        """What is kept with an entry for field selectors."""
+        return self.fields if self.indexed is None else self.indexed
 
     def row(self, obj: Object, now: float) -> list[Any]:
         """The cells of the object under `columns`; `now` is seconds since the epoch."""

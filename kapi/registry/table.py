@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from kapi.objects import time
+from kapi.objects import duration, time
 from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
-from kapi.registry.strategy import Column
+from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
 from kapi.schema import texts
 
 
@@ -33,16 +33,15 @@ def _defined(definitions: tuple[Column, ...]) -> list[Object]:
 
 def row(kind: Kind, obj: Object, include: str, now: float) -> Object:
     """One row; `include` is None, Metadata or Object."""
-    shown: Object | None = None
-    if include == "Object":
-        shown = obj
-    elif include != "None":
-        shown = partial(obj)
     out: Object = {"cells": kind.strategy.row(obj, now)}
     if conditions := kind.strategy.row_conditions(obj):
         out["conditions"] = conditions
-    out["object"] = shown
+    out["object"] = _shown(obj, include)
     return out
+
+
+def _shown(obj: Object, include: str) -> Object | None:
+    return obj if include == "Object" else partial(obj) if include != "None" else None
 
 
 def table(kind: Kind, objects: Iterable[Object], meta: Object, include: str, *, version: str = "v1", headed: bool = True) -> Object:
@@ -54,4 +53,28 @@ def table(kind: Kind, objects: Iterable[Object], meta: Object, include: str, *, 
         "metadata": meta,
         "columnDefinitions": columns(kind) if headed else None,
         "rows": [row(kind, obj, include, now) for obj in objects],
+    }
+
+
+_REPLICAS = (
+    Column("Desired", "integer", source="autoscaling.v1.ScaleSpec.replicas"),
+    Column("Available", "integer", source="autoscaling.v1.ScaleStatus.replicas"),
+)
+_CUSTOM_REPLICAS = (
+    Column("Desired", "integer", "Number of desired replicas"), Column("Available", "integer", "Number of actual replicas"),
+)  # fmt: skip
+_SCALE_COLUMNS = (NAME_COLUMN, *_REPLICAS, AGE_COLUMN)
+_CUSTOM_SCALE_COLUMNS = (NAME_COLUMN, *_CUSTOM_REPLICAS, AGE_COLUMN._replace(type="date"))
+
+
+def scale(kind: Kind, obj: Object, include: str, version: str = "v1") -> Object:
+    """The Table of a Scale of this kind."""
+    meta, replicas = obj["metadata"], obj["spec"].get("replicas", None if kind.custom else 0)
+    cells = [meta["name"], replicas, obj["status"]["replicas"], duration.since(meta.get("creationTimestamp"), time.now())]
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": {"resourceVersion": meta.get("resourceVersion", "")},
+        "columnDefinitions": _defined(_CUSTOM_SCALE_COLUMNS if kind.custom else _SCALE_COLUMNS),
+        "rows": [{"cells": cells, "object": _shown(obj, include)}],
     }

@@ -31,13 +31,13 @@ _DROPPED_SPEC_FIELDS = (
 
 def _effective_requests(container: Object, status: Object) -> Object:
     """The container with its effective requests during a resize: the largest of desired, allocated and actual."""
-    wanted = (container.get("resources") or {}).get("requests") or {}
-    effective = dict(wanted)
+    requests = (container.get("resources") or {}).get("requests") or {}
+    effective = dict(requests)
     for other in (status.get("allocatedResources") or {}, (status.get("resources") or {}).get("requests") or {}):
         for name, amount in other.items():
             if name in effective and amount != effective[name] and quantity.compare(amount, effective[name]) > 0:
                 effective[name] = amount
-    return container if effective == wanted else {**container, "resources": {**container["resources"], "requests": effective}}
+    return container if effective == requests else {**container, "resources": {**container["resources"], "requests": effective}}
 
 
 def _containers(obj: Object, kind: str, statuses: str) -> list[Object]:

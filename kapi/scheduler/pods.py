@@ -86,10 +86,10 @@ class Spec:
         self._affinities: dict[str, matching.Affinities] = {}
 
     def affinities(self, namespace: str) -> matching.Affinities:
-        found = self._affinities.get(namespace)
-        if found is None:
-            found = self._affinities[namespace] = matching.affinities(self.raw, namespace)
-        return found
+        affinities = self._affinities.get(namespace)
+        if affinities is None:
+            affinities = self._affinities[namespace] = matching.affinities(self.raw, namespace)
+        return affinities
 
 
 class Identity:
@@ -103,12 +103,12 @@ class Identity:
 
     def matches(self, selector: Any) -> bool:
         """Whether the selector matches these labels; cached per selector."""
-        found = self.matched.get(selector)
-        if found is None:
+        matched = self.matched.get(selector)
+        if matched is None:
             if len(self.matched) > 1000:
                 self.matched.clear()
-            found = self.matched[selector] = selector.matches(self.labels)
-        return found
+            matched = self.matched[selector] = selector.matches(self.labels)
+        return matched
 
 
 _specs: WeakValueDictionary[bytes, Spec] = WeakValueDictionary()
@@ -117,18 +117,18 @@ _identities: WeakValueDictionary[tuple[str, bytes], Identity] = WeakValueDiction
 
 def spec_of(spec: Object) -> Spec:
     key = _key(spec)
-    found = _specs.get(key)
-    if found is None:
-        found = _specs[key] = Spec(key, spec)
-    return found
+    cached = _specs.get(key)
+    if cached is None:
+        cached = _specs[key] = Spec(key, spec)
+    return cached
 
 
 def identity_of(namespace: str, labels: Mapping[str, str]) -> Identity:
     key = (namespace, orjson.dumps(labels, option=orjson.OPT_SORT_KEYS))
-    found = _identities.get(key)
-    if found is None:
-        found = _identities[key] = Identity(namespace, labels)
-    return found
+    identity = _identities.get(key)
+    if identity is None:
+        identity = _identities[key] = Identity(namespace, labels)
+    return identity
 
 
 class Pod:
@@ -171,9 +171,9 @@ class Pod:
         return f"Pod({self.key})"
 
 
-def by_importance(found: Iterable[Pod]) -> list[Pod]:
+def by_importance(pods: Iterable[Pod]) -> list[Pod]:
     """Most important first: higher priority, then earlier start (stock's MoreImportantPod)."""
-    return sorted(found, key=lambda p: (-p.priority, start_time(p), p.key))
+    return sorted(pods, key=lambda p: (-p.priority, start_time(p), p.key))
 
 
 def start_time(pod: Pod) -> str:

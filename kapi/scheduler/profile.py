@@ -69,8 +69,8 @@ def set_of(pod: Pod, handle: Handle) -> Matcher | None:
     expressions: list[Object] = []
     owner = pod.owner
     if owner and owner.get("kind") in _OWNERS:
-        found = handle.get(_OWNERS[owner["kind"]], f"{pod.namespace}/{owner['name']}")
-        chosen = (found or {}).get("spec", {}).get("selector") or {}
+        workload = handle.get(_OWNERS[owner["kind"]], f"{pod.namespace}/{owner['name']}")
+        chosen = (workload or {}).get("spec", {}).get("selector") or {}
         if owner["kind"] == "ReplicationController":
             merged |= chosen
         else:

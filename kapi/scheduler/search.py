@@ -163,8 +163,8 @@ class Search:
         node = self._cluster.nodes.get(cycle.pod.nominated) if cycle.pod.nominated else None
         if node is None or (cycle.names is not None and node.name not in cycle.names):
             return None
-        found = self._run_filters_on(cycle, node_results, nodes, iter((node.index,)), 1)
-        return found if found[0] else None
+        feasible = self._run_filters_on(cycle, node_results, nodes, iter((node.index,)), 1)
+        return feasible if feasible[0] else None
 
     def _feasible(self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo]) -> Filtered:
         if cycle.names is not None:
@@ -176,7 +176,7 @@ class Search:
         return self._run_filters_on(cycle, node_results, nodes, order, nodes_to_find(len(nodes), self._percentage))
 
     def _run_filters_on(
-        self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo], order: Iterator[int], wanted: int
+        self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo], order: Iterator[int], limit: int
     ) -> Filtered:
         """Run the filters on nodes in `order` until `wanted` feasible ones are found."""
         statuses_by_node, run_local_filters = node_results.statuses_by_node, self._run_local_filters
@@ -207,7 +207,7 @@ class Search:
                     rejected[index] = status
                     continue
             feasible.append(index)
-            if len(feasible) >= wanted:
+            if len(feasible) >= limit:
                 break
         return feasible, evaluated, rejected
 

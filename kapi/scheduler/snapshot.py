@@ -84,9 +84,9 @@ _NODE_ACTIONS = ("allocatable", "label", "taint", "image")
 
 def _count_in(index: dict[Any, Counts], key: Any, node: NodeInfo, sign: int) -> None:
     counts = index.setdefault(key, {})
-    left = counts.get(node, 0) + sign
-    if left:
-        counts[node] = left
+    count = counts.get(node, 0) + sign
+    if count:
+        counts[node] = count
         return
     counts.pop(node, None)
     if not counts:
@@ -240,9 +240,9 @@ class Cluster:
 
     def _index(self, pod: Pod, node: NodeInfo, sign: int) -> None:
         identity = pod.identity
-        mine = self.identities.setdefault(identity.namespace, {})
-        _count_in(mine, identity, node, sign)
-        if not mine:
+        identities = self.identities.setdefault(identity.namespace, {})
+        _count_in(identities, identity, node, sign)
+        if not identities:
             del self.identities[identity.namespace]
         if pod.terminating:
             _count_in(self.terminating, identity, node, sign)

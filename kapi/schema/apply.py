@@ -17,7 +17,7 @@ from kapi.objects.resource import split_api_version
 from kapi.schema import builtin, difference, managed, merging
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet
-from kapi.schema.managed import APPLY, Entry, Identity
+from kapi.schema.managed import APPLY, Changes, Entry, Identity, Versions
 from kapi.schema.schema import Schema
 
 Conflicts = list[tuple[Entry, FieldSet]]
@@ -45,6 +45,7 @@ def apply(
     subresource: str = "",
     reset: Sequence[tuple[str, ...]] = (),
     stamp: str,
+    versions: Versions | None = None,
 ) -> Object:
     """The object after `manager` applied `applied` (None as live: it is created). Raises Conflict, BadRequest, StatusError.
 
@@ -61,12 +62,12 @@ def apply(
         fields = sets.prune(fields, path)
     others = [item for item in entries if item is not last]
     with _typed_live_object():
-        wanted = _merged_and_pruned(schema, before, applied, fields, last, others)
-        changed, removed = managed.changes(schema, before, wanted, reset)
-    found = [(item, both) for item in others if (both := sets.intersection(item.get("fieldsV1") or {}, changed))]
-    if found and not force:
-        _raise_conflicts(found, _applied_by_client(schema, live, manager, api_version))
-    others = managed.remove_fields(others, changed, removed)
+        wanted = _merged_and_pruned(schema, before, applied, fields, last, others, versions)
+        made = managed.Changes(schema, before, wanted, reset, api_version, None if live is None else versions)
+        found = [(item, both) for item in others if (both := _conflict(item, made))]
+        if found and not force:
+            _raise_conflicts(found, _applied_by_client(schema, live, manager, api_version))
+        others = managed.remove_fields(others, made)
     same = live is not None and wanted == {**live, "metadata": _bare(live)}
     time = (last or {}).get("time") if same else stamp
     if fields:
@@ -87,28 +88,63 @@ def _bare(obj: Object) -> Object:
     return {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
 
 
+def _conflict(item: Entry, made: Changes) -> FieldSet:
+    """The fields of another manager that would change."""
+    both = (made.changed,) if made.versions is None else made.of(item)
+    return sets.intersection(item.get("fieldsV1") or {}, both[0]) if both is not None else {}
+
+
 def _merged_and_pruned(
-    schema: Schema, live: Object, applied: Object, fields: FieldSet, last: Entry | None, others: list[Entry]
+    schema: Schema, live: Object, applied: Object, fields: FieldSet, last: Entry | None, others: list[Entry], versions: Versions | None
 ) -> Object:
     """Live and applied merged, without what this manager no longer applies. Shares values with both; metadata is a copy."""
     merged: Object = merging.merge(schema, {**live, "metadata": _bare(live)}, applied)
     before: FieldSet = (last or {}).get("fieldsV1") or {}
-    if sets.difference(before, fields):
-        merged = _pruned(schema, merged, before, [fields, *(item.get("fieldsV1") or {} for item in others)])
+    if last is not None and before != fields and sets.difference(before, fields):
+        if versions is None:
+            merged = _pruned(schema, merged, before, [fields, *(item.get("fieldsV1") or {} for item in others)])
+        else:
+            merged = _pruned_in(versions, merged, last, [{"apiVersion": merged["apiVersion"], "fieldsV1": fields}, *others])
     system = {key: value for key, value in live["metadata"].items() if key in _SYSTEM}
     return {**merged, "metadata": {**system, **(merged.get("metadata") or {})}}
 
 
 def _pruned(schema: Schema, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
     """Remove the fields of `last` that nobody owns now."""
+    rest = merging.remove(schema, merged, merging.with_structs(schema, last)) or {}
+    return _without_dangling(schema, merged, _owned_back(schema, merged, rest, owned), last)
+
+
+def _pruned_in(versions: Versions, merged: Object, last: Entry, owned: list[Entry]) -> Object:
+    """The same where managers wrote in several versions: what is removed, and what comes back, is looked at in the version of each."""
+    version, own_version = last["apiVersion"], merged["apiVersion"]
+    schema = versions.schema(version)
+    if schema is None:
+        return merged
+    by_version: dict[str, list[FieldSet]] = {version: []}
+    for item in owned:
+        by_version.setdefault(item["apiVersion"], []).append(item.get("fieldsV1") or {})
+    whole = versions.convert(merged, version)
+    rest = merging.remove(schema, whole, merging.with_structs(schema, last["fieldsV1"])) or {}
+    for other, fields in by_version.items():
+        if (its := versions.schema(other)) is not None:
+            rest = _owned_back(its, versions.convert(whole, other), versions.convert(rest, other), fields)
+    return versions.convert(_without_dangling(schema, whole, versions.convert(rest, version), last["fieldsV1"]), own_version)
+
+
+def _owned_back(schema: Schema, merged: Object, rest: Object, owned: list[FieldSet]) -> Object:
+    """What is left of `merged` with what somebody owns."""
     structs = merging.with_structs
-    everyone: FieldSet = {}
-    for fields in owned:
-        everyone = sets.union(everyone, fields)
+    all_owned = sets.union_all(owned) if owned else {}
     whole = structs(schema, sets.to_field_set(schema, merged))
-    rest = merging.remove(schema, merged, structs(schema, last)) or {}
-    kept = sets.union(structs(schema, sets.to_field_set(schema, rest)), structs(schema, everyone))
-    rest = merging.remove(schema, merged, sets.difference(whole, kept)) or {}
+    kept = sets.union(structs(schema, sets.to_field_set(schema, rest)), structs(schema, all_owned))
+    return merging.remove(schema, merged, sets.difference(whole, kept)) or {}
+
+
+def _without_dangling(schema: Schema, merged: Object, rest: Object, last: FieldSet) -> Object:
+    """`merged` without what is missing in `rest` and was in `last`."""
+    structs = merging.with_structs
+    whole = structs(schema, sets.to_field_set(schema, merged))
     dangling = sets.difference(whole, structs(schema, sets.to_field_set(schema, rest)))
     return merging.remove(schema, merged, sets.intersection(dangling, structs(schema, last))) or {}
 
@@ -117,7 +153,9 @@ def _entries(schema: Schema, live: Object | None, api_version: str, subresource:
     """The live entries; fields of an object without any belong to 'before-first-apply'."""
     if live is None:
         return []
-    entries = managed.reconciled(schema, managed.decode(live["metadata"].get("managedFields") or []))
+    entries = managed.decode(live["metadata"].get("managedFields") or [])
+    if not schema.name:  # the schema of a custom kind may have changed
+        entries = managed.reconciled(schema, entries)
     if entries:
         return entries
     fields = difference.created(schema, live)

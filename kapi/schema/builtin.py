@@ -10,6 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
+from kapi.schema import unpublished
 from kapi.schema.schema import Fields, Schema
 from openapi import tables
 
@@ -30,6 +31,11 @@ SPECIAL = {
 }
 """Definitions that are not written as objects with fields."""
 PLAIN = {"bool": "boolean", "float64": "number"}
+
+
+def _of(name: str) -> dict[str, str]:
+    """The fields of a definition. Raises KeyError."""
+    return unpublished.TYPES[name] if name in unpublished.TYPES else tables.types()[name]
 
 
 def _words(text: str) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def _type(text: str, **more: Any) -> Schema:
     if text in SPECIAL:
         return Schema(SPECIAL[text], name=text, **more)
     if text.startswith("io."):
-        whole = tables.types()[text].get("", "")
+        whole = _of(text).get("", "")
         return Schema(
             "object",
             name=text,
@@ -81,12 +87,12 @@ def _type(text: str, **more: Any) -> Schema:
 
 @cache
 def _required(name: str) -> frozenset[str]:
-    return frozenset(field for field, text in tables.types()[name].items() if field and "!" in text.split())
+    return frozenset(field for field, text in _of(name).items() if field and "!" in text.split())
 
 
 @cache
 def _fields(name: str) -> Fields:
-    return {field: _field(text) for field, text in tables.types()[name].items() if field}
+    return {field: _field(text) for field, text in _of(name).items() if field}
 
 
 def _field(text: str) -> Schema:
@@ -97,8 +103,7 @@ def _field(text: str) -> Schema:
 @cache
 def schema(name: str) -> Schema:
     """The whole type of a definition name; KeyError when there is none."""
-    if name not in tables.types():
-        raise KeyError(name)
+    _of(name)
     return _type(name)
 
 
@@ -110,6 +115,14 @@ def _by_gvk() -> dict[str, str]:
             if word.startswith("kind="):
                 out.setdefault(word[5:], name)
     return out
+
+
+def of_answer(api_version: str, kind: str) -> Schema:
+    """The type of what a server answers; its documents of v1 may have no version. Raises KeyError."""
+    if found := unpublished.KINDS.get((api_version, kind)):
+        return schema(found)
+    group, _, version = (api_version or "v1").rpartition("/")
+    return schema(named(group, version, kind))
 
 
 def named(group: str, version: str, kind: str) -> str:

@@ -21,6 +21,20 @@ from kapi.schema.reading import kept, zero
 from kapi.schema.schema import Schema
 
 Core = core_schema.CoreSchema
+
+
+def _set(read: Callable[[Any], str | None]) -> Callable[[Any], str]:
+    """The same function, which refuses Go's zero time: whether that is left out or null is known to the careful way."""
+
+    def checked(value: Any) -> str:
+        found = read(value)
+        if found is None:
+            raise ValueError("the zero time")
+        return found
+
+    return checked
+
+
 CONFIG = core_schema.CoreConfig(strict=True)
 SIMPLE: dict[str, Core] = {
     "any": core_schema.any_schema(),
@@ -30,11 +44,11 @@ SIMPLE: dict[str, Core] = {
     "int32": core_schema.int_schema(strict=True, ge=-(2**31), lt=2**31),
     "int64": core_schema.int_schema(strict=True, ge=-(2**63), lt=2**63),
     "intstr": core_schema.no_info_plain_validator_function(scalars.intstr),
-    "microtime": core_schema.no_info_plain_validator_function(scalars.microtime),
+    "microtime": core_schema.no_info_plain_validator_function(_set(scalars.microtime)),
     "number": core_schema.int_schema(strict=True),
     "quantity": core_schema.no_info_plain_validator_function(scalars.amount),
     "string": core_schema.str_schema(strict=True),
-    "time": core_schema.no_info_plain_validator_function(scalars.time),
+    "time": core_schema.no_info_plain_validator_function(_set(scalars.time)),
 }
 NON_ZERO: dict[str, Core] = {
     "boolean": core_schema.literal_schema([True]),

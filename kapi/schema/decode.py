@@ -63,6 +63,17 @@ def read(value: Any, schema: Schema, empties: Empties | None = None) -> tuple[An
     return out, careful.strict
 
 
+def compiled_form(value: Any, schema: Schema, api_version: str, kind: str) -> Object | None:
+    """A copy of a parsed object of a built-in kind that is in the form stock writes; None for any other, which `decode` reads."""
+    if not schema.name or type(value) is not dict or value.get("kind") != kind or value.get("apiVersion") != api_version:
+        return None
+    try:
+        out: Object = _validator(schema.name)(value)
+    except compiled.Refused:
+        return None
+    return out
+
+
 def _read_custom(value: Any, schema: Structural) -> tuple[Object, list[str]]:
     """A custom object, pruned and with its defaults; unknown fields of its metadata are named first."""
     unknown: list[str] = []
@@ -165,7 +176,7 @@ def options(raw: bytes, form: str, kind: str) -> Object:
 def decode_applied(raw: bytes, api_version: str, validation: str = "Warn", custom: bool = True) -> tuple[Object, list[str]]:
     """The partial object of an apply body (YAML, or JSON as a part of it), as it was written, and warnings. Raises BadRequest.
 
-    What the type says of it is found by kapi.schema.apply. Only objects of a `custom` kind may be nested deeply.
+    kapi.schema.apply validates it against the type. Only objects of a `custom` kind may be nested deeply.
     """
     value, strict = _applied(raw, validation, custom)
     if (given := value.get("apiVersion")) != api_version:
@@ -241,7 +252,7 @@ class _Body:
         except DecodeError as found:
             raise self.refused(str(found)) from None
         self.empties = careful.empties
-        warnings = self.judged(careful.strict, validation)
+        warnings = self.strict_warnings(careful.strict, validation)
         if self.found != self.wanted:
             raise self._converting()
         return {**obj, "kind": self.wanted[1], "apiVersion": self.wanted[0]}, warnings
@@ -264,7 +275,7 @@ class _Body:
             obj, unknown = _read_custom(obj, schema)
         except DecodeError as found:
             raise self.refused(str(found)) from None
-        return obj, self.judged([*strict, *unknown], validation)
+        return obj, self.strict_warnings([*strict, *unknown], validation)
 
     def parsed(self, strict: list[str]) -> Any:
         try:
@@ -307,7 +318,7 @@ class _Body:
             return BadRequest(f"the API version in the data ({api_version}) does not match the expected API version ({wanted})")
         return self.refused(f"converting ({version}.{kind}) to ({package[1]}.{wanted_kind}): unknown conversion")
 
-    def judged(self, strict: list[str], validation: str) -> list[str]:
+    def strict_warnings(self, strict: list[str], validation: str) -> list[str]:
         """Warnings for what strict decoding rejects; raises BadRequest under fieldValidation=Strict."""
         if strict and validation == "Strict":
             raise self.refused("strict decoding error: " + ", ".join(strict))

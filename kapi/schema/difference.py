@@ -1,8 +1,8 @@
 """What an update changed, as field sets: added or changed fields, and removed ones.
 
-Objects are compared as stock compares them, as Go structs: a field Go always writes (a struct that is no pointer, a list
+Objects are compared as stock compares them, as Go structs: a field Go always writes (a struct that is not a pointer, a list
 without omitempty) is present even when the JSON lacks it, so a new field inside it changes only itself.
-Reordering a list whose items have keys is no change. `created` is the fast path: everything is new.
+Reordering a list whose items have keys is not a change. `created` is the fast path: everything is new.
 """
 
 from functools import lru_cache

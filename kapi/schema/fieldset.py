@@ -20,7 +20,7 @@ from kapi.schema.schema import ANY, ZEROS, Schema
 FieldSet = Mapping[str, Any]
 
 MEMBER: FieldSet = {}
-"""A node that is in the set and has nothing below."""
+"""The node of a path in the set without further paths below it."""
 _KEY_DEFAULTS = {("ContainerPort", "protocol"): "TCP", ("ServicePort", "protocol"): "TCP", ("LocalObjectReference", "name"): ""}
 """Defaults of key fields that the table of types does not have: published types leave them out."""
 
@@ -60,7 +60,7 @@ def union_all(parts: Sequence[FieldSet]) -> FieldSet:
 
 
 def _joined(member: bool, children: Object) -> Object | None:
-    """A node out of its parts; None when nothing is left of it."""
+    """A node built from its parts; None for an empty one."""
     if not member:
         return children or None
     return {".": MEMBER, **children} if children else {}

@@ -5,7 +5,7 @@ Entries are never changed once stored. Rules and order are those of stock's fiel
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from kapi.objects.meta import Object
 from kapi.schema import difference
@@ -21,6 +21,51 @@ MAX_UPDATERS = 10
 """More updaters than this are merged, oldest first, into one entry for each version."""
 ANCIENT = "ancient-changes"
 BEFORE_APPLY = "before-first-apply"
+
+
+class Versions(Protocol):
+    """The versions that managers of an object wrote in, where a webhook converts between them: their fields have other names there."""
+
+    def schema(self, api_version: str) -> Schema | None:
+        """None for a version that is gone."""
+
+    def convert(self, obj: Object, api_version: str) -> Object:
+        """The object in another version."""
+
+
+class Changes:
+    """What a write changed and removed: (changed, removed) fields."""
+
+    __slots__ = ("_known", "_new", "_old", "_reset", "changed", "removed", "versions")
+
+    def __init__(
+        self, schema: Schema, old: Object | None, new: Object, reset: Sequence[tuple[str, ...]], api_version: str, versions: Versions | None
+    ) -> None:
+        self.changed, self.removed = changes(schema, old, new, reset)
+        self.versions = versions
+        if versions is not None:
+            self._old, self._new, self._reset = old, new, reset
+            self._known: dict[str, tuple[FieldSet, FieldSet] | None] = {api_version: (self.changed, self.removed)}
+
+    def of(self, item: Entry) -> tuple[FieldSet, FieldSet] | None:
+        """The same in the version of a manager's entry; None when that version is gone."""
+        if self.versions is None or self._old is None:
+            return self.changed, self.removed
+        version = item["apiVersion"]
+        if version not in self._known:
+            self._known[version] = self._in(version, self.versions, self._old)
+        return self._known[version]
+
+    def _in(self, version: str, versions: Versions, old: Object) -> tuple[FieldSet, FieldSet] | None:
+        schema = versions.schema(version)
+        if schema is None:
+            return None
+        return changes(schema, versions.convert(bare(old), version), versions.convert(bare(self._new), version), self._reset)
+
+
+def bare(obj: Object) -> Object:
+    """The object without its managedFields."""
+    return {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "managedFields"}}
 
 
 def identity(entry: Entry) -> Identity:
@@ -130,9 +175,12 @@ def _without(item: Entry, *gone: FieldSet) -> Entry | None:
     return {**item, "fieldsV1": left} if left else None
 
 
-def remove_fields(entries: Iterable[Entry], *gone: FieldSet) -> list[Entry]:
+def remove_fields(entries: Iterable[Entry], gone: Changes) -> list[Entry]:
     """The entries without fields that have a new owner or were removed; empty entries are dropped."""
-    return [left for item in entries if (left := _without(item, *gone)) is not None]
+    if gone.versions is None:
+        return [left for item in entries if (left := _without(item, gone.changed, gone.removed)) is not None]
+    found = ((item, gone.of(item)) for item in entries)
+    return [left for item, both in found if both is not None and (left := _without(item, *both)) is not None]
 
 
 def changes(
@@ -161,6 +209,7 @@ def track(
     subresource: str = "",
     reset: Sequence[tuple[str, ...]] = (),
     stamp: str,
+    versions: Versions | None = None,
 ) -> None:
     """Set the managedFields of `new` after this write; an object with list items without keys loses them.
 
@@ -170,25 +219,26 @@ def track(
     if old is not None and not entries:
         return
     try:
-        changed, removed = changes(schema, old, new, reset)
+        made = Changes(schema, old, new, reset, api_version, versions)
+        owner: Identity = (manager, operation, api_version, subresource)
+        if entries:
+            entries = update_entries(entries, owner, api_version, made, stamp)
+        elif made.changed:
+            entries = [entry(owner, api_version, made.changed, stamp)]
     except sets.MissingKeys:
         return
-    owner: Identity = (manager, operation, api_version, subresource)
-    if entries:
-        entries = update_entries(entries, owner, api_version, changed, removed, stamp)
-    elif changed:
-        entries = [entry(owner, api_version, changed, stamp)]
     set_entries(new, cap_updaters(entries))
 
 
 def update_entries(
-    entries: list[Entry], owner: Identity, api_version: str, changed: FieldSet, removed: FieldSet, stamp: str
+    entries: list[Entry], owner: Identity, api_version: str, made: Changes, stamp: str
 ) -> list[Entry]:
     """Entries after `owner` changed and removed fields: others lose both, `owner` gets the changed ones."""
-    if not changed and not removed:
+    changed = made.changed
+    if not changed and not made.removed:
         return entries
     own = next((item for item in entries if identity(item) == owner), None)
-    entries = remove_fields(entries, changed, removed)
+    entries = remove_fields(entries, made)
     if not changed:
         return entries
     kept = next((item for item in entries if identity(item) == owner), None)

@@ -1,6 +1,6 @@
-"""The pieces of server-side apply on objects: is a configuration well-formed, lay it over the live object, cut fields out.
+"""The steps of server-side apply on objects: validate the applied configuration, merge it into the live object, remove fields.
 
-Nothing given is changed: results share what stayed the same. Sets are those of kapi.schema.fieldset.
+Arguments are never changed; results share the unchanged parts. Sets are those of kapi.schema.fieldset.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from kapi.objects.meta import Object
 from kapi.objects.patch import go_text
 from kapi.schema import fieldset as sets
-from kapi.schema.fieldset import FieldSet, child, granular
+from kapi.schema.fieldset import FieldSet, child, granular, path_text
 from kapi.schema.schema import ANY, Schema
 from kapi.schema.structural import Structural
 
@@ -16,23 +16,26 @@ _NUMBERS = frozenset({"int32", "int64", "number"})
 _TEXTS = frozenset({"string", "bytes", "time", "microtime", "duration"})
 
 
-# is it well-formed? -------------------------------------------------------------------------------------------------------------
+# validation ---------------------------------------------------------------------------------------------------------------------
 
 
-def check(schema: Schema, value: Any, path: str = "") -> list[str]:
-    """What is wrong with an applied configuration, as stock's typed merge words it: '.spec.foo: field not declared in schema'."""
+def check(schema: Schema, value: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """What is wrong with an applied configuration, as stock's typed merge words it: '.spec.foo: field not declared in schema'.
+
+    `path`: the steps to the value; they become a text only for a message.
+    """
     if value is None or schema.type == "any":
         return []
     if schema.type in ("object", "map"):
         if not isinstance(value, dict):
-            return [f"{path}: expected map, got &{{{go_text(value)}}}"]
+            return [f"{path_text(path)}: expected map, got &{{{go_text(value)}}}"]
         return _check_map(schema, value, path)
     if schema.type == "list":
         if not isinstance(value, list):
-            return [f"{path}: expected list, got &{{{go_text(value)}}}"]
+            return [f"{path_text(path)}: expected list, got &{{{go_text(value)}}}"]
         return _check_list(schema, value, path)
     wrong = _scalar(schema, value)
-    return [f"{path}: {wrong}"] if wrong else []
+    return [f"{path_text(path)}: {wrong}"] if wrong else []
 
 
 def _scalar(schema: Schema, value: Any) -> str:
@@ -47,17 +50,18 @@ def _scalar(schema: Schema, value: Any) -> str:
     return f"expected untyped, got {go_text(value)}" if isinstance(value, dict | list) else ""
 
 
-def _check_map(schema: Schema, value: Object, path: str) -> list[str]:
+def _check_map(schema: Schema, value: Object, path: tuple[str, ...]) -> list[str]:
     out: list[str] = []
+    closed = schema.type == "object" and schema.fields and not schema.open
     for name, item in value.items():
-        if schema.type == "object" and name not in schema.fields and schema.fields and not schema.open:
-            out.append(f"{path}.{name}: field not declared in schema")
+        if closed and name not in schema.fields:
+            out.append(f"{path_text(path)}.{name}: field not declared in schema")
         else:
-            out += check(child(schema, name), item, f"{path}.{name}")
+            out += check(child(schema, name), item, (*path, f"f:{name}"))
     return out
 
 
-def _check_list(schema: Schema, values: list[Any], path: str) -> list[str]:
+def _check_list(schema: Schema, values: list[Any], path: tuple[str, ...]) -> list[str]:
     out: list[str] = []
     seen: set[str] = set()
     inner = schema.item or ANY
@@ -65,13 +69,13 @@ def _check_list(schema: Schema, values: list[Any], path: str) -> list[str]:
         step = f"i:{i}"
         if schema.list_type != "atomic":
             if schema.list_type == "map" and (missing := _no_key(schema, item)):
-                out.append(f"{path}: element {i}: {missing}")
+                out.append(f"{path_text(path)}: element {i}: {missing}")
                 continue
             step = sets.item_step(schema, item)
             if step in seen:
-                out.append(f"{path}: duplicate entries for key {sets.path_text([step])}")
+                out.append(f"{path_text(path)}: duplicate entries for key {path_text([step])}")
             seen.add(step)
-        out += check(inner, item, path + sets.path_text([step]))
+        out += check(inner, item, (*path, step))
     return out
 
 
@@ -84,11 +88,11 @@ def _no_key(schema: Schema, item: Any) -> str:
     return f'associative list with keys has an element that omits key field "{schema.keys[0]}" (and doesn\'t have default value)'
 
 
-# lay one over the other ---------------------------------------------------------------------------------------------------------
+# merging ------------------------------------------------------------------------------------------------------------------------
 
 
 def merge(schema: Schema, live: Any, applied: Any) -> Any:
-    """The live value with the applied one laid over it; null clears, but in custom objects, where it is a value."""
+    """The applied value merged into the live one; null removes a field, except in custom objects, where it is a value."""
     if isinstance(live, dict) and isinstance(applied, dict) and live and granular(schema, applied):
         return _merge_maps(schema, live, applied)
     if isinstance(live, list) and isinstance(applied, list) and live and granular(schema, applied):

@@ -20,7 +20,7 @@ _INT64 = (-(2**63), 2**63)
 
 class Fault(NamedTuple):
     value: Any
-    """What is shown; None with a fault of the range."""
+    """The value in the message; None for a number outside the range of its type."""
     text: str
 
 
@@ -29,7 +29,7 @@ NumberCheck = Callable[[Any, str], Iterator[Fault]]
 
 
 def whole(value: float) -> bool:
-    """Whether a float may stand in an integer's place: as near as makes no difference."""
+    """Whether a float counts as an integer: it differs from one by less than the relative tolerance `_NEAR`."""
     if value != value or abs(value) > LARGEST_WHOLE:
         return False
     near = float(int(value))

@@ -1,6 +1,6 @@
 """Text to JSON values: `plain` for speed, `exact` with all that a dict would lose (repeated keys, how numbers were written).
 
-YAML is read as sigs.k8s.io/yaml reads it: the first document, no dates, keys as texts. Types are no matter of this room.
+YAML is read as sigs.k8s.io/yaml reads it: the first document, no dates, keys as texts. Types are checked in kapi.schema.decode.
 """
 
 import json
@@ -21,6 +21,8 @@ from kapi.schema.reading import DecodeError, Number, Pairs
 SURROGATE = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
 TOO_DEEP, ALIASING = "exceeded max depth", "document contains excessive aliasing"
 SPACED_KEY = re.compile(rb'"\s+:')
+_TAB, _LF, _CR = b"\t\n\r"
+"""As integers, which are found in bytes without a detour."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -29,9 +31,9 @@ def may_repeat(raw: bytes, value: Any) -> bool:
 
     Raises BadRequest for what is nested too deeply to be kept (254 levels).
     """
-    if b"\\u" in raw:
+    if raw.find(b"\\u") >= 0:
         return True
-    if (b" :" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw) and SPACED_KEY.search(raw):
+    if (raw.find(b" :") >= 0 or _LF in raw or _TAB in raw or _CR in raw) and SPACED_KEY.search(raw):
         return True
     try:
         return raw.count(b'":') != orjson.dumps(value).count(b'":')
@@ -55,7 +57,7 @@ def exact(raw: bytes, form: str, strict: list[str]) -> Any:
 
 
 def _sound(found: re.Match[str]) -> str:
-    """Half a surrogate pair is no character: Go reads it as U+FFFD."""
+    """Half a surrogate pair is not a character: Go decodes it as U+FFFD."""
     return found[0] if len(found[0]) != 6 else "\\ufffd"
 
 

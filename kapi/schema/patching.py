@@ -59,15 +59,21 @@ def apply(schema: Schema, obj: Object, parsed: Any, media: str) -> Any:
 
 
 def result(
-    schema: Schema, merged: Any, parsed: Any, media: str, *, api_version: str, kind: str, validation: str, empties: Empties | None = None
+    schema: Schema, merged: Any, parsed: Any, media: str, *, api_version: str, kind: str, validation: str,
+    empties: Empties | None = None, deep: bool = True,
 ) -> tuple[Object, list[str]]:
-    """A patched object read as its type: (object, warnings). Raises Invalid, and BadRequest for what is nested too deeply."""
+    """A patched object read as its type: (object, warnings). Raises Invalid, and BadRequest for what is nested too deeply.
+
+    `deep`: whether the patch is, so that there may be leaves in it (kapi.objects.nested) that are not written as they are kept.
+    """  # fmt: skip
     if media == STRATEGIC:  # goes straight into the type: what kind the patch names is not read
         merged |= {key: value for key, value in (("kind", kind), ("apiVersion", api_version)) if isinstance(merged.get(key), str)}
+    if media != JSON and not deep and (obj := decode.compiled_form(merged, schema, api_version, kind)) is not None:
+        return obj, []
     try:
         raw = orjson.dumps(merged)
-    except TypeError as deep:
-        raise errors.BadRequest(f"the patched object cannot be encoded: {deep}") from None
+    except TypeError as too_deep:
+        raise errors.BadRequest(f"the patched object cannot be encoded: {too_deep}") from None
     try:
         return decode.decode(raw, "json", schema, api_version=api_version, kind=kind, validation=validation, empties=empties)
     except errors.BadRequest as found:

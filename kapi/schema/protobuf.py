@@ -1,7 +1,7 @@
-"""Kubernetes' protobuf encoding, read: what kubectl's typed commands and Go components send. Numbers come from openapi's wire table.
+"""Kubernetes' protobuf encoding, read: what Go clients send. Numbers come from openapi's wire table.
 
 A body is the four bytes 'k8s\\0' and a runtime.Unknown that names the type and holds the object. Zero values are on the wire
-as well; kapi.schema.decode drops them as it does with JSON. Writing it is left to whoever needs it: answers are JSON.
+as well; kapi.schema.decode drops them as it does with JSON. Written it is by kapi.schema.protobuf_encoding.
 """
 
 import base64
@@ -16,7 +16,7 @@ from kapi import limits
 from kapi.objects import sizes, time
 from kapi.objects.errors import RequestEntityTooLarge
 from kapi.objects.meta import Object
-from kapi.schema import builtin, reading
+from kapi.schema import builtin, reading, unpublished
 from kapi.schema.schema import Schema
 from openapi import tables
 
@@ -33,7 +33,7 @@ _TOO_DEEP = "exceeded max depth"
 
 
 class Malformed(ValueError):
-    """Bytes that are no such message."""
+    """The bytes are not a message of the type."""
 
 
 class Envelope(NamedTuple):
@@ -150,8 +150,9 @@ def _node(name: str, fields: tuple[tuple[str, str], ...], schema: Schema) -> Nod
 
 
 @cache
-def _message(schema: Schema) -> Node:
-    words = tables.wire().get(schema.name, "").split()
+def layout(schema: Schema) -> Node:
+    """Where the fields of an object lie in its message."""
+    words = (unpublished.WIRE.get(schema.name) or tables.wire().get(schema.name, "")).split()
     return _node(schema.name, tuple((f, n) for f, _, n in (w.partition("=") for w in words)), schema)
 
 
@@ -202,7 +203,7 @@ class _Decoding:
             raise Malformed(_TOO_DEEP)
         self.deep = self.deep or self._level > _DEEP
         out: Object = {}
-        self._fill(out, data, _message(schema))
+        self._fill(out, data, layout(schema))
         self._level -= 1
         return out
 
@@ -244,8 +245,8 @@ class _Decoding:
         value = field.of(_WIRES.get(schema.type, _BYTES), name)
         if schema.type == "object":
             return self.object(value, schema)
-        if schema.name in _EITHER:
-            return self._either(value, *_EITHER[schema.name])
+        if schema.name in EITHER:
+            return self._either(value, *EITHER[schema.name])
         if schema.type == "any":
             raw = bytes(value)
             self._take(sizes.values(raw))
@@ -282,7 +283,7 @@ def _written(value: Object, schema: Schema) -> Any:
     return _Reading().whole(value, schema)
 
 
-_EITHER = {
+EITHER = {
     builtin.APIEXTENSIONS + "JSONSchemaPropsOrArray": (1, 2, "object"),
     builtin.APIEXTENSIONS + "JSONSchemaPropsOrBool": (2, 1, "boolean"),
     builtin.APIEXTENSIONS + "JSONSchemaPropsOrStringArray": (1, 2, "string"),

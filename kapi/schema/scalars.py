@@ -14,7 +14,11 @@ from kapi.objects.quoting import time_quote
 
 INT32 = range(-(2**31), 2**31)
 INT64 = range(-(2**63), 2**63)
-CANONICAL_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
+_DAY, _LAST_DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])", r"(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31"
+_CLOCK = r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+CANONICAL_TIME = re.compile(rf"\d{{4}}-{_DAY}{_CLOCK}Z", re.ASCII)
+CANONICAL_MICROTIME = re.compile(rf"\d{{4}}-(?:{_DAY}|{_LAST_DAY}){_CLOCK}\.\d{{6}}Z", re.ASCII)
+"""The forms that times are written in, of nearly all days; results of other times are cached, but there are too many microseconds."""
 RANGES = {"month": (1, 12), "hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
 SECONDS, MICROS = "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05.000000Z07:00"
 ELEMENTS = (
@@ -97,7 +101,10 @@ def time(value: Any) -> str | None:
 
 def microtime(value: Any) -> str | None:
     """metav1.MicroTime: RFC 3339 with exactly six decimals."""
-    at = _parsed(_string(value), MICROS)
+    text = _string(value)
+    if CANONICAL_MICROTIME.fullmatch(text) and text[:4] > "0001":
+        return text
+    at = _parsed(text, MICROS)
     return None if at == ZERO else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
 
 

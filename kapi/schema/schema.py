@@ -20,8 +20,8 @@ class Schema:
     """One field, item or whole object. `fields` may be a callable, which is called once, when first needed."""
 
     __slots__ = (
-        "_fields", "atomic", "default", "embedded", "enum", "extra", "go", "item", "keys", "list_type", "name", "omit_empty", "omit_zero",
-        "order", "patch_key", "patch_strategy", "pointer", "required", "type",
+        "_make", "atomic", "default", "embedded", "enum", "extra", "fields", "go", "item", "keys", "list_type", "name", "omit_empty",
+        "omit_zero", "order", "patch_key", "patch_strategy", "pointer", "required", "type",
     )  # fmt: skip
 
     def __init__(
@@ -35,7 +35,9 @@ class Schema:
         """object, map, list, any, string, int32, int64, number, boolean, bytes, quantity, time, microtime, duration, intstr."""
         self.name = name
         """Definition name of an object: 'io.k8s.api.core.v1.PodSpec'; also of quantities, times and the like."""
-        self._fields = fields
+        self._make = fields if callable(fields) else None
+        if self._make is None:
+            self.fields = fields or {}  # type: ignore[assignment]
         self.required = frozenset(required)
         self.item = item
         """The schema of a list's items or a map's values."""
@@ -64,12 +66,17 @@ class Schema:
         self.extra = extra or {}
         """Further facts (a CRD's validation keywords)."""
 
-    @property
-    def fields(self) -> Fields:
-        """Fields of an object in Go's order; empty for everything else."""
-        if callable(self._fields):
-            self._fields = self._fields()
-        return self._fields or {}
+    fields: Fields
+    """Fields of an object in Go's order; empty for everything else."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Makes `fields` when they are first needed: only then is the slot empty."""
+        if name != "fields":
+            raise AttributeError(name)
+        if (make := self._make) is not None:  # otherwise another thread has made them since
+            self.fields = make()
+            self._make = None
+        return self.fields
 
     @property
     def open(self) -> bool:

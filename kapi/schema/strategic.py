@@ -83,7 +83,7 @@ def _directed(patch: Object) -> Object:
 
 
 def _retain(obj: Object, patch: Object) -> None:
-    """$retainKeys: whatever it does not name is dropped; the patch may set only what it names."""
+    """$retainKeys: fields it does not list are removed; the patch may set only those it lists."""
     keys = patch.pop(_RETAIN, None)
     if keys is None:
         return

@@ -102,6 +102,24 @@ class Structural(Schema):
             for at, one in enumerate(value)
         ]
 
+    def prune(self, value: Any, keeps: bool = False) -> Any:
+        """A copy of a value without the fields that are not specified; nothing is filled in."""
+        keeps = keeps or self.keeps
+        if type(value) is list:
+            node = self.item if self.type == "list" and isinstance(self.item, Structural) else NOTHING
+            return [node.prune(one, keeps) for one in value]
+        if type(value) is not dict:
+            return value
+        out: Object = {}
+        fields, rest = self.fields, self.item if self.type != "list" else None
+        for key, item in value.items():
+            field = fields.get(key) or rest
+            if isinstance(field, Structural):
+                out[key] = field.prune(item)
+            elif keeps or (self.embeds and key in META_FIELDS):
+                out[key] = item
+        return out
+
     # defaults -----------------------------------------------------------------------------------------------------------------------
 
     def fill(self, obj: Object) -> None:

@@ -30,13 +30,16 @@ def definitions() -> Texts:
 
 
 def of(sources: Iterable[str]) -> dict[str, str]:
-    """The texts of fields: "core.v1.PodStatus.podIP", "ObjectMeta.name" (of meta/v1) or a whole definition name and field."""
+    """The texts of fields: "core.v1.PodStatus.podIP", "ObjectMeta.name" (of meta/v1), or a path in a type, "core.v1.Pod:spec.nodeName"."""
     wanted = [source for source in sources if source]
     known = definitions() if wanted else {}
     return {source: _text(known, source) for source in wanted}
 
 
 def _text(known: Texts, source: str) -> str:
-    name, _, field = source.rpartition(".")
-    full = name if name.startswith("io.") else _API + name if "." in name else _META + name
-    return str(known.get(full, {}).get("properties", {}).get(field, {}).get("description", ""))
+    name, _, path = source.partition(":") if ":" in source else source.rpartition(".")
+    full = _API + name if "." in name else _META + name
+    field: Texts = {"$ref": full}
+    for step in path.split("."):
+        field = known.get(field.get("$ref", "").rpartition("/")[2], {}).get("properties", {}).get(step, {})
+    return str(field.get("description", ""))

@@ -25,7 +25,7 @@ GO_FORMATS = {int: "int64", float: "double"}
 
 
 BASE = {bool: 4, str: 5, int: 6, float: 6, list: 6, dict: 5}
-"""What a value of a kind counts for, whatever its schema says: stock counts the checks it made, and tells the alternative of most."""
+"""How many checks a value of a type counts for: of alternatives that all fail, stock reports the one with the most checks."""
 
 
 class Found:
@@ -175,7 +175,7 @@ def _number_checks(given: Object, kind: str) -> list[Check]:
 
 
 def _matches(pattern: str, value: str) -> bool:
-    """Whether a text has a part that fits; one that is no pattern holds nothing up."""
+    """Whether a part of the text matches; an invalid pattern matches every text."""
     try:
         return patterns.compiled(pattern).search(value) is not None
     except ValueError:

@@ -120,7 +120,7 @@ def _one_of(words: tuple[str, ...]) -> Form:
 
     def parse(text: str) -> str:
         if text not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
+            raise ValueError(f"must be {words[0]}" if len(words) == 1 else f"must be one of {', '.join(words)}")
         return text
 
     return Form(parse, f"{{{','.join(words)}}}")
@@ -160,7 +160,7 @@ def _number(text: str) -> int:
 
 def _path(text: str) -> Path:
     if not text:
-        raise ValueError("must be the path of a file")
+        raise ValueError("must be a path")
     return Path(text)
 
 
@@ -168,7 +168,7 @@ PLAIN = {int: Form(_number, "N"), Path: Form(_path, "PATH"), str: Form(str)}
 """The forms of types that are not annotated."""
 
 
-def _abbreviated(text: str) -> str:
+def abbreviated(text: str) -> str:
     """A value for a message: quoted and truncated."""
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
 
@@ -182,9 +182,9 @@ def _type(form: Form, default: Any = MISSING) -> Callable[[str], Any]:
         try:
             return form.parse(text)
         except ValueError as why:
-            raise argparse.ArgumentTypeError(f"invalid value {_abbreviated(text)}: {why}") from None
+            raise argparse.ArgumentTypeError(f"invalid value {abbreviated(text)}: {why}") from None
         except OSError as why:
-            raise argparse.ArgumentTypeError(f"invalid value {_abbreviated(text)}: {why.strerror}") from None
+            raise argparse.ArgumentTypeError(f"invalid value {abbreviated(text)}: {why.strerror}") from None
 
     return parse
 

@@ -3,6 +3,7 @@
 Messages are those of kube-apiserver and kubelet where they check the same.
 """
 
+import errno
 import ipaddress
 import math
 import os
@@ -189,10 +190,29 @@ def storage(text: str) -> str:
     return text
 
 
+def check_place(path: Path) -> None:
+    """Check a path of a directory that may not exist: it can be shown, and nothing but its absence keeps it from being opened.
+
+    Raises ValueError.
+    """
+    try:
+        whole = path.absolute()
+    except FileNotFoundError:
+        raise ValueError("must be an absolute path: the current directory was deleted") from None
+    if not str(whole).isprintable():
+        raise ValueError("must be a path of printable characters, in UTF-8")
+    try:
+        path.stat()
+    except OSError as why:
+        if why.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise ValueError(f"must be the path of a directory: {why.strerror}") from None
+
+
 def directory(text: str) -> Path:
     """A directory, or where one can be made. Raises ValueError, OSError."""
     if not text:
         raise ValueError("must be the path of a directory")
+    check_place(Path(text))
     there = next(path for path in (Path(text), *Path(text).absolute().parents) if path.exists())
     if not there.is_dir():
         raise ValueError(f"must be a directory, but {there} is none" if there != Path(text) else "must be a directory")

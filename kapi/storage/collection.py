@@ -26,7 +26,7 @@ from kapi.storage.turns import Interest, Turns
 from kapi.storage.waiting import Waiting, field_values
 
 SHARE = 72 * 1024
-"""Bytes of events after which a batch ends."""
+"""Bytes of events that a batch stays below, unless it is one large event."""
 _SCANNED = 256
 """The most events that are scanned for one batch."""
 KEPT_LINES = 64
@@ -75,6 +75,7 @@ class Collection:
         """How many events were appended since the server started: equal to `end`, but a plain attribute, which is read on every request."""
         self.waiting = Waiting(name, turns)
         self._entries: dict[str, Entry] = {}
+        self.get: Callable[[str], Entry | None] = self._entries.get
         self._keys: list[str] = []
         self._events: list[Event] = []
         self._head = 0
@@ -125,12 +126,13 @@ class Collection:
         found: list[Event] = []
         at, end, size = number - self.start + self._head, number, 0
         for event in self._events[at : at + _SCANNED]:
-            end += 1
             if self._matches(interest, event):
-                found.append(event)
-                size += len(event.entry.body)
-                if size >= SHARE:
+                more = len(event.entry.body)
+                if found and size + more >= SHARE:  # so that the batch is short, and made once for all who watch
                     break
+                found.append(event)
+                size += more
+            end += 1
         return Share(interest, number, end, self.end, found, size)
 
     def _matches(self, interest: Interest, event: Event) -> bool:
@@ -172,9 +174,6 @@ class Collection:
             keys.append(key)
         else:
             keys.insert(bisect_left(keys, key), key)
-
-    def get(self, key: str) -> Entry | None:
-        return self._entries.get(key)
 
     def count(self, prefix: str) -> int:
         return bisect_left(self._keys, upper(prefix)) - bisect_left(self._keys, prefix)

@@ -78,6 +78,8 @@ class Store:
         self._watchers = Turns()
         self._history: deque[tuple[Collection, Event]] = deque()
         self._history_bytes = 0
+        self.forgotten = 0
+        """Bytes of all states that were dropped so far, which may be kept by those who read them before."""
         self._expiries: list[tuple[float, str, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -112,8 +114,8 @@ class Store:
     # --- reading
 
     def get(self, key: str) -> Entry | None:
-        collection = self._collections.get(collection_of(key))
-        return collection.get(key) if collection else None
+        collection = self._collections.get(key[: key.index("/", key.index("/", 1) + 1) + 1])  # collection_of, many times a request
+        return collection.get(key) if collection is not None else None
 
     def list(
         self,
@@ -293,6 +295,7 @@ class Store:
             if event.previous:
                 obsolete.append(event.previous.revision)
                 self._history_bytes -= len(event.previous.body)
+                self.forgotten += len(event.previous.body)
             if event.type == "DELETED":
                 obsolete.append(event.revision)
         if obsolete:

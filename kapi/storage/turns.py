@@ -18,16 +18,16 @@ Interest = tuple[str, str, str]
 
 
 class Waiter:
-    """A watcher that waits, or is queued. In its turn `tell` is called with a sequence number, and returns the bytes it has written."""
+    """A watcher that waits, or is queued. In its turn `callback` is called with a sequence number, and returns the bytes it has written."""
 
-    __slots__ = ("in_line", "interest", "number", "tell")
+    __slots__ = ("callback", "interest", "number", "queued")
 
-    def __init__(self, interest: Interest, tell: Callable[[int], int]) -> None:
+    def __init__(self, interest: Interest, callback: Callable[[int], int]) -> None:
         self.interest = interest
-        self.tell = tell
+        self.callback = callback
         self.number = -1
         """The sequence number of the first event it has not seen."""
-        self.in_line = False
+        self.queued = False
 
 
 Line = deque[Waiter]
@@ -46,7 +46,7 @@ class Turns:
         if not line:
             self._lines.append(line)
         for waiter in waiters:
-            waiter.in_line = True
+            waiter.queued = True
             line.append(waiter)
         if not self._scheduled:
             self._scheduled = True
@@ -72,7 +72,7 @@ class Turns:
             self._lines.popleft()
         elif len(self._lines) > 1:
             self._lines.rotate(-1)
-        if not waiter.in_line:
+        if not waiter.queued:
             return 0
-        waiter.in_line = False
-        return waiter.tell(waiter.number)
+        waiter.queued = False
+        return waiter.callback(waiter.number)

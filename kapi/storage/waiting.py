@@ -38,18 +38,18 @@ class Waiting:
     async def wait(self, interest: Interest, seconds: float | None, end: Callable[[], int]) -> int:
         """The sequence number of the next matching event; that of `end` when none came within `seconds`."""
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[int] = loop.create_future()
+        woken: asyncio.Future[int] = loop.create_future()
 
-        def tell(number: int) -> int:
-            if not told.done():
-                told.set_result(number)
+        def callback(number: int) -> int:
+            if not woken.done():
+                woken.set_result(number)
             return _WOKEN
 
-        waiter = Waiter(interest, tell)
+        waiter = Waiter(interest, callback)
         self.enter(waiter)
         timer = loop.call_later(seconds, self._give_up, waiter, end) if seconds is not None else None
         try:
-            return await told
+            return await woken
         finally:
             if timer:
                 timer.cancel()
@@ -65,7 +65,7 @@ class Waiting:
 
     def leave(self, waiter: Waiter) -> None:
         """Neither wait nor be queued any more."""
-        waiter.in_line = False
+        waiter.queued = False
         waiters = self._waiters.get(waiter.interest)
         if waiters is not None:
             waiters.pop(waiter, None)
@@ -73,13 +73,13 @@ class Waiting:
             self._waiters.pop(waiter.interest, None)
             self._next.pop(waiter.interest, None)
 
-    def quiet(self, waiter: Waiter) -> bool:
+    def is_idle(self, waiter: Waiter) -> bool:
         """Whether it waits, and no wake-up of it is delayed."""
         return waiter in self._waiters.get(waiter.interest, ()) and waiter.interest not in self._held
 
-    def stand(self, waiter: Waiter, end: int) -> None:
+    def enqueue(self, waiter: Waiter, end: int) -> None:
         """Queue it without an event. One that waits has seen every matching event before `end`, or before the delayed one."""
-        if waiter.in_line:
+        if waiter.queued:
             return
         waiters = self._waiters.get(waiter.interest, {})
         if waiter in waiters:
@@ -111,14 +111,14 @@ class Waiting:
                 loop.call_at(due, self._release, interest)
                 return
             self._next[interest] = now + min(LONGEST_PAUSE, PAUSE * len(waiters))
-        self._tell(interest, number)
+        self._enqueue(interest, number)
 
     def _release(self, interest: Interest) -> None:
         """The pause is over: wake the watchers of an interest whose wake-up was delayed."""
         self._next[interest] = asyncio.get_running_loop().time() + min(LONGEST_PAUSE, PAUSE * len(self._waiters.get(interest, ())))
-        self._tell(interest, self._held.pop(interest))
+        self._enqueue(interest, self._held.pop(interest))
 
-    def _tell(self, interest: Interest, number: int) -> None:
+    def _enqueue(self, interest: Interest, number: int) -> None:
         waiters: Iterable[Waiter] | None = self._waiters.pop(interest, None)
         if waiters:
             for waiter in waiters:
@@ -128,10 +128,10 @@ class Waiting:
     def wake_watchers(self, number: int) -> None:
         """Wake all watchers."""
         for interest in list(self._waiters):
-            self._tell(interest, number)
+            self._enqueue(interest, number)
 
     def _give_up(self, waiter: Waiter, end: Callable[[], int]) -> None:
-        waiter.tell(waiter.number if waiter.in_line else self._held.get(waiter.interest, end()))
+        waiter.callback(waiter.number if waiter.queued else self._held.get(waiter.interest, end()))
 
 
 def field_values(event: Event, field: str) -> set[str]:

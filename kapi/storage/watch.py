@@ -54,17 +54,17 @@ class Watch:
         It does a part of its work at a time and returns how many bytes it has written. It must not raise.
         """
 
-        def tell(number: int) -> int:
+        def advance(number: int) -> int:
             self._cursor = max(self._cursor, number)
             return callback()
 
-        self._waiter = Waiter(self._interest, tell)
+        self._waiter = Waiter(self._interest, advance)
         self.again()
 
     def again(self) -> None:
         """Queue for another turn."""
         if self._waiter:
-            self._collection.waiting.stand(self._waiter, self._collection.end)
+            self._collection.waiting.enqueue(self._waiter, self._collection.end)
 
     def wait(self) -> None:
         """Wait for the next matching event."""
@@ -74,7 +74,7 @@ class Watch:
     def advance_if_idle(self) -> bool:
         """Whether there is no matching event left; if so, `revision` becomes the store's newest."""
         collection = self._collection
-        if self._waiter is None or not collection.waiting.quiet(self._waiter):
+        if self._waiter is None or not collection.waiting.is_idle(self._waiter):
             return False
         self._advance([], collection.end)
         return True

@@ -3,6 +3,15 @@
     with kapi.testing.cluster() as cluster:
         api = kubernetes.config.new_client_from_config(str(cluster.kubeconfig))
 
+An extension API server of a test may listen on 127.0.0.1: EndpointSlices may not name that address, but a Service of type ExternalName may
+name its host, here `localhost`; the port is that of the APIService.
+
+    {"kind": "Service", "metadata": {"name": "wardle", …}, "spec": {"type": "ExternalName", "externalName": "localhost"}}
+    {"kind": "APIService", …, "spec": {…, "service": {"namespace": "default", "name": "wardle", "port": 8443}, "caBundle": …}}
+
+Its certificate is for wardle.default.svc. Who asks is told by the headers X-Remote-User, X-Remote-Group and so on of a client whose
+certificate is signed by `Cluster.front_proxy_authority`.
+
 Objects are kept in memory only. Pods are scheduled and become Running, but no container runs. In pytest the fixture `cluster`
 (kapi.testing.plugin, registered by installing kapi) is the same, started once per session.
 """
@@ -49,6 +58,11 @@ class Cluster:
     def authority(self) -> Path:
         """The certificate of the cluster's CA."""
         return self.directory / "pki" / "ca.crt"
+
+    @property
+    def front_proxy_authority(self) -> Path:
+        """The certificate of the CA that signs the cluster's requests to extension API servers."""
+        return self.directory / "pki" / "front-proxy-ca.crt"
 
     @property
     def token(self) -> str:

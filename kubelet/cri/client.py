@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from kapi.objects import together
 from kubelet import runtime
 from kubelet.cri import convert, events
 from kubelet.cri.channel import Channel
@@ -50,12 +51,11 @@ class Cri:
     async def pod(self, uid: str) -> PodState:
         """List by label, then get each status; objects removed meanwhile are left out."""
         chosen = {"label_selector": {runtime.POD_UID: uid}}
-        sandboxes, containers = await asyncio.gather(
-            self._call("ListPodSandbox", filter=chosen), self._call("ListContainers", filter=chosen)
-        )
+        calls = (self._call("ListPodSandbox", filter=chosen), self._call("ListContainers", filter=chosen))
+        sandboxes, containers = await together.run(calls)
         boxes, inside = await asyncio.gather(
-            asyncio.gather(*(self._sandbox(s.id) for s in sandboxes.items)),
-            asyncio.gather(*(self._container(c.id, c.pod_sandbox_id) for c in containers.containers)),
+            together.run(self._sandbox(s.id) for s in sandboxes.items),
+            together.run(self._container(c.id, c.pod_sandbox_id) for c in containers.containers),
         )
         return PodState(
             sorted((b for b in boxes if b), key=lambda b: -b.created),

@@ -1,7 +1,7 @@
 """Numbered channels in the messages of a WebSocket, in all the forms clients speak.
 
 A message begins with its channel: as a byte, or (base64 subprotocols) as a digit, the rest in base64. Versions differ in how the end
-of a command is told: before v4 as a text, and only when it failed; from v4 on as a Status; v5 can close a channel.
+of a command is sent: before v4 as a text, and only when it failed; from v4 on as a Status; v5 can close a channel.
 """
 
 import base64
@@ -41,7 +41,7 @@ class Channels:
             await self._socket.send(bytes([channel]) + data)
 
     async def messages(self) -> AsyncIterator[tuple[int, bytes]]:
-        """(channel, data) as they come; what is no base64 is dropped."""
+        """(channel, data) as they arrive; invalid base64 is dropped."""
         async for message in self._socket.messages():
             if message and self._base64:
                 try:
@@ -52,7 +52,7 @@ class Channels:
                 yield message[0], message[1:]
 
     def ending(self, status: bytes) -> bytes:
-        """What is said at the end of a command, of the Status that the runtime gave; b"" for nothing."""
+        """The message at the end of a command, from the Status of the runtime; b"" for none."""
         if self._status:
             return status
         try:

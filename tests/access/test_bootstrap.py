@@ -7,7 +7,7 @@ import pytest
 from kapi.access import bootstrap
 from kapi.access.authorization import Authorization
 from kapi.objects.meta import Object
-from kapi.objects.user import Attributes, User
+from kapi.objects.user import CONTROLLERS, Attributes, User
 from kapi.storage.store import Store
 
 
@@ -51,6 +51,9 @@ def test_every_binding_names_a_role_that_is_there() -> None:
             assert (reference["kind"], namespace, reference["name"]) in roles
 
 
+MANAGER = User("system:kube-controller-manager", (CONTROLLERS,))
+
+
 @pytest.mark.parametrize(
     ("asked", "allowed"),
     [
@@ -62,7 +65,9 @@ def test_every_binding_names_a_role_that_is_there() -> None:
         (Attributes(User("joe", ("system:authenticated",)), "get", path="/apis/apps/v1"), True),
         (Attributes(User("joe", ("system:authenticated",)), "create", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"), True),
         (Attributes(User("system:serviceaccount:kube-system:job-controller"), "create", resource="pods", namespace="x"), True),
-        (Attributes(User("system:kube-controller-manager"), "update", "coordination.k8s.io", "v1", "leases", "", "kube-system", "x"), True),
+        (Attributes(MANAGER, "update", "coordination.k8s.io", "v1", "leases", "", "kube-system", "x"), True),
+        (Attributes(MANAGER, "delete", resource="pods", namespace="x"), True),
+        (Attributes(User(MANAGER.name), "delete", resource="pods", namespace="x"), False),
     ],
 )
 async def test_the_components_may_what_they_need(store: Store, asked: Attributes, allowed: bool) -> None:

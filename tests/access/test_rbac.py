@@ -6,7 +6,7 @@ from kapi.access import rbac
 from kapi.access.authorization import Authorization
 from kapi.access.rbac import RBAC
 from kapi.objects.errors import NotFound
-from kapi.objects.user import Attributes, User
+from kapi.objects.user import CONTROLLERS, Attributes, User
 from kapi.storage.store import Store
 from tests.access.conftest import put
 
@@ -51,7 +51,9 @@ async def test_the_controller_manager_may_do_what_its_controllers_may(store: Sto
     await put(store, f"{GROUP}/clusterroles", "system:controller:c", rules=READ_PODS)
     account = {"kind": "ServiceAccount", "name": "c", "namespace": "kube-system"}
     await grant(store, "system:controller:c", account, "system:controller:c")
-    assert answers.authorize(get_pod(User("system:kube-controller-manager"), "default")).allowed
+    manager = User("system:kube-controller-manager", (CONTROLLERS,))
+    assert answers.authorize(get_pod(manager, "default")).allowed
+    assert not answers.authorize(get_pod(User(manager.name), "default")).allowed  # one that uses an account per controller
     assert answers.authorize(get_pod(User("system:serviceaccount:kube-system:c"), "default")).allowed
     assert not answers.authorize(get_pod(User("system:kube-scheduler"), "default")).allowed
 

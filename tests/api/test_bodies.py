@@ -44,7 +44,8 @@ async def test_deep_enough(client: Client) -> None:
 @pytest.mark.parametrize("media", [JSON, "application/yaml", APPLY])
 async def test_numbers(client: Client, number: str, media: str) -> None:
     method, path = ("PATCH", f"{PATH}/r?fieldManager=m") if media == APPLY else ("POST", PATH)
-    assert (await ask(client, method, path, revision(number), content_type=media)).code in (201, 400)
+    assert (await ask(client, method, path, revision(f'{{"n":{number}}}'), content_type=media)).code in (201, 400)
+    assert (await ask(client, method, path, revision(number), content_type=media)).code in (400, 422), "a revision is of an object"
 
 
 ODD = (b"", b"null", b"[]", b"3", b'"x"', b"{", b"\xff\xfe", b"\x00", b"{}", b'{"metadata":[]}', b'{"metadata":null}', b"k8s\x00\xff")

@@ -105,6 +105,11 @@ async def test_scale(api: Client) -> None:
     await api.patch(THINGS, "t", {"status": {"size": 2, "selector": "a=b"}}, namespace="default", subresource="status")
     found = await api.get(THINGS, "t", "default", subresource="scale")
     assert (found["spec"], found["status"]) == ({"replicas": 3}, {"replicas": 2, "selector": "a=b"})
+    shown = (await ask(api, "GET", f"{PATH}/t/scale", accept=TABLE)).json
+    assert [(c["type"], c["description"]) for c in shown["columnDefinitions"][1:3]] == [
+        ("integer", "Number of desired replicas"), ("integer", "Number of actual replicas"),
+    ]  # fmt: skip
+    assert (shown["columnDefinitions"][3]["type"], shown["rows"][0]["cells"][:3]) == ("date", ["t", 3, 2])
     await api.patch(THINGS, "t", {"spec": {"replicas": 7}}, namespace="default", subresource="scale")
     assert (await api.get(THINGS, "t", "default"))["spec"]["size"] == 7
 
@@ -113,7 +118,7 @@ async def test_a_new_schema_holds_at_once(api: Client) -> None:
     await define(api, definition(version(spec={"type": "object", "properties": {"size": {"type": "integer"}, "old": {"type": "string"}}})))
     await api.create(THINGS, thing(size=1, old="x"))
     async with aclosing(api.watch(THINGS, version="0")) as events:  # type: ignore[type-var]
-        await anext(events)
+        assert [(await anext(events))[0] for _ in range(2)] == ["ADDED", "BOOKMARK"]
         new = version(spec={"type": "object", "properties": {"size": {"type": "integer"}, "new": {"type": "string", "default": "y"}}})
         await api.patch(CRDS, "things.example.com", {"spec": {"versions": [new]}})
         with pytest.raises(StopAsyncIteration):

@@ -1,5 +1,6 @@
 """DELETE: at once, gracefully, held by finalizers, with conditions; and of whole collections."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICE_ACCOUNTS
+from kapi.registry import deletion
+from kapi.registry.call import Call
 from kapi.registry.kinds import STRATEGIES
-from tests.api.asking import MAPS, ask, config_map, deployment, pod
+from kapi.registry.rest import Rest, WriteResult
+from tests.api.asking import MAPS, TABLE, ask, config_map, deployment, pod
 from tests.api.asking import PODS as POD_PATH
 from tests.messages import envelope, field
 
@@ -164,6 +168,36 @@ async def test_a_collection(client: Client) -> None:
     assert gone["kind"] == "ConfigMapList"
     assert [i["metadata"]["name"] for i in gone["items"]] == ["m1", "m3"]
     assert [i["metadata"]["name"] for i in (await client.list(CONFIG_MAPS, "default"))["items"]] == ["m0", "m2"]
+
+
+async def test_a_collection_as_a_table(client: Client) -> None:
+    for name in ("a", "b"):
+        await client.create(CONFIG_MAPS, config_map(name))
+    gone = (await ask(client, "DELETE", MAPS, accept=TABLE)).json
+    assert (gone["kind"], [row["cells"][0] for row in gone["rows"]]) == ("Table", ["a", "b"])
+
+
+async def test_a_collection_of_which_some_are_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is the refusal of the first in the list; those that failed beside it are in the log, whatever they are."""
+    for i in range(6):
+        await client.create(CONFIG_MAPS, config_map(f"m{i}"))
+    delete = deletion.delete
+
+    async def refusing(rest: Rest, call: Call, options: deletion.Options) -> WriteResult:
+        if call.name == "m1":
+            await asyncio.sleep(0)  # fails later than m2
+            raise errors.forbidden("configmaps", "", "m1", "held")
+        if call.name == "m2":
+            raise ZeroDivisionError
+        return await delete(rest, call, options)
+
+    monkeypatch.setattr(deletion, "delete", refusing)
+    with pytest.raises(errors.Forbidden, match='"m1" is forbidden: held'):
+        await client.delete_collection(CONFIG_MAPS, "default")
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records if record.levelname == "ERROR"] == [ZeroDivisionError]
+    assert {"m1", "m2"} <= {obj["metadata"]["name"] for obj in (await client.list(CONFIG_MAPS, "default"))["items"]}
 
 
 async def test_a_collection_with_finalizers(client: Client) -> None:

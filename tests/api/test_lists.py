@@ -7,7 +7,7 @@ import pytest
 from kapi.api.app import App
 from kapi.client.client import Client
 from kapi.objects import errors
-from kapi.objects.resource import CONFIG_MAPS, PODS
+from kapi.objects.resource import CONFIG_MAPS, EVENTS, PODS
 from tests.api.asking import MAPS, as_user, ask, config_map, pod
 
 
@@ -162,8 +162,21 @@ REFUSED = [
     ("sendInitialEvents=true", 422, "sendInitialEvents is forbidden for list"),
     ("watch=true&resourceVersionMatch=NotOlderThan", 422, "forbidden for watch unless sendInitialEvents is provided"),
     ("watch=true&sendInitialEvents=true", 422, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+    (
+        "watch=true&sendInitialEvents=true&resourceVersionMatch=Exact", 422,
+        "[resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan, "
+        'resourceVersionMatch: Unsupported value: "Exact": supported values: "NotOlderThan"]',
+    ),
+    ("watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&continue=x", 422, "forbidden when continue is provided"),
+    (
+        "resourceVersionMatch=Near&continue=x", 422,
+        "[resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided, "
+        "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided, "
+        'resourceVersionMatch: Unsupported value: "Near": supported values: "Exact", "NotOlderThan", ""]',
+    ),
+    ("resourceVersionMatch=Exact&fieldSelector=data%3Dx", 422, "resourceVersionMatch is forbidden unless"),
     ("limit=x", 400, 'parsing "x": invalid syntax'),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("query", "code", "said"), REFUSED)
@@ -188,3 +201,46 @@ async def test_numbers_of_a_list_that_are_none(client: Client) -> None:
     for name in ("timeoutSeconds", "limit"):
         answer = await ask(client, "GET", f"{MAPS}?{name}=x")
         assert answer.said == (400, "BadRequest", 'strconv.ParseInt: parsing "x": invalid syntax')
+
+
+async def test_a_page_of_an_old_version_is_of_that_version(client: Client) -> None:
+    versions = [(await client.create(CONFIG_MAPS, config_map(name)))["metadata"]["resourceVersion"] for name in ("b", "c")]
+    await client.create(CONFIG_MAPS, config_map("a"))
+    old = (await ask(client, "GET", f"{MAPS}?limit=1&resourceVersion={versions[0]}")).json
+    assert (names(old), old["metadata"]) == (["b"], {"resourceVersion": versions[0]})
+    newer = (await ask(client, "GET", f"{MAPS}?limit=1&resourceVersion={versions[0]}&resourceVersionMatch=NotOlderThan")).json
+    assert (names(newer), newer["metadata"]["remainingItemCount"]) == (["a"], 2)
+    assert names((await ask(client, "GET", f"{MAPS}?resourceVersion={versions[0]}")).json) == ["a", "b", "c"]
+
+
+async def test_a_list_of_any_version_comes_whole(client: Client) -> None:
+    """Stock answers it from the watch cache, which events do not have."""
+    for name in ("a", "b"):
+        await client.create(CONFIG_MAPS, config_map(name))
+        involved = {"kind": "ConfigMap", "name": name, "namespace": "default"}
+        await client.create(EVENTS, {"metadata": {"name": name, "namespace": "default"}, "involvedObject": involved})
+    assert names((await ask(client, "GET", f"{MAPS}?limit=1&resourceVersion=0")).json) == ["a", "b"]
+    for path in ("/api/v1/namespaces/default/events", "/apis/events.k8s.io/v1/namespaces/default/events"):
+        assert names((await ask(client, "GET", f"{path}?limit=1&resourceVersion=0")).json) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "plural",
+    [
+        "api/v1/nodes", "api/v1/namespaces", "apis/certificates.k8s.io/v1/certificatesigningrequests",
+        "apis/resource.k8s.io/v1/resourceslices",
+    ],
+)  # fmt: skip
+async def test_kinds_that_are_not_selected_by_namespace(client: Client, plural: str) -> None:
+    code, _, message = (await ask(client, "GET", f"/{plural}?fieldSelector=metadata.namespace%3D")).said
+    assert code == 400
+    assert message.startswith("field label not supported")
+    assert message.endswith(": metadata.namespace")
+    assert (await ask(client, "GET", "/api/v1/persistentvolumes?fieldSelector=metadata.namespace%3D")).code == 200
+
+
+async def test_old_names_of_fields_of_pods(api: Client) -> None:
+    await api.create(PODS, pod("a", node="n1"))
+    assert names(await api.list(PODS, "default", fields="spec.host=n1")) == ["a"]
+    assert names(await api.list(PODS, "default", fields="spec.host=n2")) == []
+    assert names(await api.list(PODS, "default", fields="status.podIPs=10.0.0.1")) == []

@@ -17,16 +17,19 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from kapi.api.app import App
+from kapi.api.eventframes import messages
 from kapi.apiserver import assembly
 from kapi.apiserver.settings import Settings
 from kapi.client import config
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import CONFIG_MAPS
+from tests import descriptors
 from tests.api.asking import MAPS, config_map
 from tests.moments import turn
 
 pytestmark = pytest.mark.slow
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
 @dataclass
@@ -131,6 +134,47 @@ async def test_a_watch_over_websocket(served: Served, admin: Client) -> None:
         await admin.delete(CONFIG_MAPS, "a", namespace="default")
         last = await message(talk)
         assert (last["type"], last["object"]["kind"]) == ("DELETED", "ConfigMap")
+
+
+async def test_a_watch_in_protobuf_over_websocket(served: Served, admin: Client) -> None:
+    """A binary message for each event, without the length that frames have over plain HTTP."""
+    await admin.create(CONFIG_MAPS, config_map("a"))
+    await admin.create(CONFIG_MAPS, config_map("b", {"k": "x" * 100_000}))
+    headers = {"Authorization": f"Bearer {served.token}", "Accept": PROTOBUF}
+    url = f"wss://127.0.0.1:{served.port}{MAPS}?watch=true&resourceVersion=0"
+    async with connect(url, ssl=served.tls(), additional_headers=headers) as talk, asyncio.timeout(5):
+        for name, size in (("a", 0), ("b", 100_000)):
+            event: Any = descriptors.message(f"{descriptors.META}WatchEvent", await talk.recv(decode=False))
+            found = descriptors.read(event.f_object.f_raw, "io.k8s.api.core.v1.ConfigMap")
+            assert (event.f_type, found["metadata"]["name"]) == ("ADDED", name)
+            assert len(found.get("data", {}).get("k", "")) == size
+
+
+async def test_frames_in_protobuf_are_whole(served: Served, admin: Client) -> None:
+    """Events large and small, as many at once as there are, then the end of the watch."""
+    version = (await admin.list(CONFIG_MAPS, "default"))["metadata"]["resourceVersion"]
+    path = f"{MAPS}?watch=true&resourceVersion={version}&timeoutSeconds=1"
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port, ssl=served.tls())
+    head = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {served.token}\r\nAccept: {PROTOBUF};stream=watch\r\n"
+    writer.write(f"{head}Connection: close\r\n\r\n".encode())
+    sizes = [10, 300_000, 20, 200_000, 30]
+    for index, size in enumerate(sizes):
+        await admin.create(CONFIG_MAPS, config_map(f"m{index}", {"k": "x" * size}))
+    got = await reader.read(-1)
+    writer.close()
+    assert f"content-type: {PROTOBUF};stream=watch".encode() in got
+    events = [descriptors.message(f"{descriptors.META}WatchEvent", message) for message in messages(_dechunked(got))]
+    found = [descriptors.read(event.f_object.f_raw, "io.k8s.api.core.v1.ConfigMap") for event in events]
+    assert [len(one["data"]["k"]) for one in found] == sizes
+
+
+def _dechunked(answer: bytes) -> bytes:
+    """The body of a chunked answer."""
+    rest, out = answer.partition(b"\r\n\r\n")[2], b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        out, rest = out + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return out
 
 
 def hidden(token: str) -> str:

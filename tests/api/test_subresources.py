@@ -7,8 +7,8 @@ import pytest
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import DEPLOYMENTS, NODES, POD_DISRUPTION_BUDGETS, PODS, SERVICE_ACCOUNTS
+from tests.api.asking import PARTIAL, TABLE, ask, deployment, pod
 from tests.api.asking import PODS as POD_PATH
-from tests.api.asking import TABLE, ask, deployment, pod
 from tests.messages import envelope, field
 
 WEB = "/apis/apps/v1/namespaces/default/deployments/web"
@@ -34,6 +34,23 @@ async def test_status_is_patched(api: Client) -> None:
         seen = await api.patch(PODS, "p", patch, namespace="default", kind="strategic", subresource="status")
     assert [c["type"] for c in seen["status"]["conditions"]] == ["Ready"]
     assert seen["metadata"]["managedFields"][-1]["subresource"] == "status"
+
+
+async def test_a_scale_in_other_forms(client: Client) -> None:
+    await client.create(DEPLOYMENTS, deployment("web"))
+    patch = {"spec": {"replicas": 2}}
+    for method, body, type_, desired in (("GET", b"", "", 1), ("PATCH", patch, "application/merge-patch+json", 2)):
+        shown = (await ask(client, method, f"{WEB}/scale", body, accept=TABLE, content_type=type_)).json
+        assert [(c["name"], c["type"]) for c in shown["columnDefinitions"]] == [
+            ("Name", "string"), ("Desired", "integer"), ("Available", "integer"), ("Age", "string"),
+        ]  # fmt: skip
+        [row] = shown["rows"]
+        assert (row["cells"][:3], row["object"]["kind"]) == (["web", desired, 0], "PartialObjectMetadata")
+        assert shown["columnDefinitions"][1]["description"].startswith("replicas is the desired number of instances")
+    meta = (await ask(client, "GET", f"{WEB}/scale", accept=PARTIAL)).json
+    assert (meta["kind"], meta["metadata"]["name"], set(meta)) == ("PartialObjectMetadata", "web", {"kind", "apiVersion", "metadata"})
+    listed = PARTIAL.replace("PartialObjectMetadata", "PartialObjectMetadataList")
+    assert (await ask(client, "GET", f"{WEB}/scale", accept=listed)).code == 406
 
 
 async def test_scale(client: Client) -> None:

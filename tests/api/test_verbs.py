@@ -7,8 +7,8 @@ import pytest
 
 from kapi.client.client import Client
 from kapi.objects import errors
-from kapi.objects.resource import CONFIG_MAPS, NAMESPACES, NODES, PODS, SERVICES
-from tests.api.asking import MAPS, ask, config_map, pod
+from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, NODES, PODS, SERVICES
+from tests.api.asking import MAPS, ask, config_map, deployment, pod
 from tests.moments import turn
 
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
@@ -122,6 +122,37 @@ async def test_a_version_that_is_no_number_is_none(client: Client, version: str)
         answer = await ask(client, "POST", MAPS, config_map("a", resourceVersion=version))
         assert answer.code == code
     assert (await client.get(CONFIG_MAPS, "a", "default"))["metadata"]["resourceVersion"].isdecimal()
+
+
+SCALE = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 1}}
+WEB = "/apis/apps/v1/namespaces/default/deployments/web"
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("abc", '"abc": invalid syntax'), ("-1", '"-1": invalid syntax'), ("1.5", '"1.5": invalid syntax'), (" 1", '" 1": invalid syntax'),
+        (str(1 << 64), f'"{1 << 64}": value out of range'),
+    ],
+)  # fmt: skip
+async def test_a_version_of_an_update_is_a_number(client: Client, version: str, why: str) -> None:
+    await client.create(CONFIG_MAPS, config_map("a"))
+    await client.create(DEPLOYMENTS, deployment("web"))
+    meta = {"metadata": {"resourceVersion": version}}
+    lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/new"
+    for method, path, body, type_ in (
+        ("PUT", f"{MAPS}/a", config_map("a", resourceVersion=version), ""), ("PATCH", f"{MAPS}/a", meta, "application/merge-patch+json"),
+        ("PUT", f"{WEB}/scale", {**SCALE, "metadata": {"name": "web", "resourceVersion": version}}, ""),
+        ("PUT", lease, {"metadata": {"name": "new", "resourceVersion": version}, "spec": {}}, ""),
+    ):  # fmt: skip
+        answer = await ask(client, method, path, body, content_type=type_ or "application/json")
+        assert answer.said == (500, "", f"strconv.ParseUint: parsing {why}"), path
+
+
+async def test_versions_are_compared_as_numbers(client: Client) -> None:
+    made = (await client.create(CONFIG_MAPS, config_map("a")))["metadata"]["resourceVersion"]
+    assert (await ask(client, "PUT", f"{MAPS}/a", config_map("a", resourceVersion=f"00{made}"))).code == 200
+    assert (await ask(client, "PUT", f"{MAPS}/a", config_map("a", resourceVersion="000"))).code == 200
 
 
 @pytest.mark.parametrize("verb", ["create", "update", "patch", "delete", "collection"])

@@ -13,7 +13,11 @@ from kapi.api.app import App
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import CONFIG_MAPS, PODS, Resource
+from kapi.registry import catalogue
+from kapi.registry.kind import Kind
 from tests.api.asking import MAPS, PARTIAL, TABLE, ask, config_map, pod
+
+STANDARD = list(catalogue.standard())
 
 
 class Seen:
@@ -39,7 +43,8 @@ async def watched(client: Client, resource: Resource = CONFIG_MAPS, **how: Any) 
 
 async def lines(client: Client, path: str, count: int, accept: str = "") -> list[Any]:
     """The first events of a watch, as they are sent."""
-    stream = await client.stream("GET", path, accept=accept, watch=None if "/watch/" in path else True, resourceVersion="0")
+    how: dict[str, Any] = {"watch": None if "/watch/" in path else True, "resourceVersion": "0", "allowWatchBookmarks": "/none/" in path}
+    stream = await client.stream("GET", path, accept=accept, **how)
     raw = b""
     try:
         async with asyncio.timeout(2):
@@ -77,6 +82,8 @@ async def test_what_is_there_comes_first(client: Client, version: str) -> None:
         await client.create(CONFIG_MAPS, config_map(name))
     async with watched(client, version=version) as seen:
         assert [await seen.brief(), await seen.brief()] == ["ADDED a", "ADDED b"]
+        _, mark = await seen.next()
+        assert mark["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
         await client.create(CONFIG_MAPS, config_map("c"))
         assert await seen.brief() == "ADDED c"
 
@@ -137,6 +144,42 @@ async def test_fields_crossing_a_selector(api: Client) -> None:
         assert await seen.brief() == "ADDED a"
         await api.delete(PODS, "a", namespace="default", grace=0)
         assert await seen.brief() == "DELETED a"
+
+
+async def test_an_old_name_of_a_field(api: Client) -> None:
+    async with watched(api, PODS, version=await now(api), fields="spec.host=n1") as seen:
+        for name, node in (("a", "n2"), ("b", "n1")):
+            await api.create(PODS, pod(name, node=node))
+        assert await seen.brief() == "ADDED b"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in STANDARD if "watch" in kind.verbs], ids=lambda kind: kind.resource.plural)
+async def test_initial_events_of_every_kind_and_form_end(api: Client, kind: Kind) -> None:
+    resource = kind.resource
+    how: dict[str, Any] = {"watch": True, "sendInitialEvents": True, "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": True}
+    marks = []
+    for accept in ("", TABLE, PARTIAL):
+        stream = await api.stream("GET", resource.path(), accept=accept, fieldSelector="metadata.name=none", **how)
+        async with asyncio.timeout(2):
+            marks.append(orjson.loads(await anext(aiter(stream))))
+        await stream.close()
+    assert {mark["type"] for mark in marks} == {"BOOKMARK"}
+    plain, table, partial = (mark["object"] for mark in marks)
+    meta = plain["metadata"]
+    assert meta["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert set(meta) == {"annotations", "resourceVersion"}
+    assert (plain["kind"], plain["apiVersion"]) == (resource.kind, resource.api_version)
+    assert (partial["kind"], set(partial["metadata"])) == ("PartialObjectMetadata", set(meta))
+    [row] = table["rows"]
+    assert len(row["cells"]) >= len(table["columnDefinitions"]) > 0, "stock's IPAddresses have a cell more than columns"
+    assert row["object"]["metadata"].get("annotations") == meta["annotations"]
+    assert set(table["metadata"]) == {"resourceVersion"}
+
+
+async def test_a_bookmark_is_an_object_as_go_writes_it(api: Client) -> None:
+    event = (await lines(api, "/api/v1/namespaces/none/services", 1))[0]
+    assert event["object"]["spec"] == {}
+    assert event["object"]["status"] == {"loadBalancer": {}}
 
 
 async def test_one_name(client: Client) -> None:

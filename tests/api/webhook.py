@@ -95,7 +95,7 @@ class Webhook:
             return self.raw[path]
         said = self.answers[path](review["request"])
         response = await said if isinstance(said, Awaitable) else said
-        whole = {"apiVersion": review["apiVersion"], "kind": "AdmissionReview", "response": {"uid": review["request"]["uid"], **response}}
+        whole = {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": {"uid": review["request"]["uid"], **response}}
         return http(200, orjson.dumps(whole))
 
 

@@ -93,11 +93,36 @@ async def test_a_served_version_is_an_api_service_and_discovered(api: Client) ->
     assert (found["spec"]["groupPriorityMinimum"], found["spec"]["versionPriority"]) == (1000, 100)
 
 
+async def test_its_api_service_stays_as_it_is_made(api: Client) -> None:
+    await define(api, definition())
+    async with aclosing(api.watch(APIS, version="0", fields="metadata.name=v1.example.com")) as events:  # type: ignore[type-var]
+        _, made = await anext(events)
+        await api.patch(APIS, "v1.example.com", {"spec": {"versionPriority": 7}})
+        while (await anext(events))[1]["spec"]["versionPriority"] != 7:
+            continue
+        while (await anext(events))[1]["spec"] != made["spec"]:
+            continue
+        await api.delete(APIS, "v1.example.com")
+        while (await anext(events))[0] != "DELETED":
+            continue
+        assert (await anext(events))[0] == "ADDED"
+
+
+async def test_who_takes_its_api_service_over_keeps_it(api: Client) -> None:
+    await define(api, definition())
+    async with aclosing(api.watch(APIS, version="0", fields="metadata.name=v1.example.com")) as events:  # type: ignore[type-var]
+        await anext(events)
+    labels = {"kube-aggregator.kubernetes.io/automanaged": None}
+    await api.patch(APIS, "v1.example.com", {"metadata": {"labels": labels}, "spec": {"versionPriority": 7}})
+    await define(api, definition(plural="others", kind="Other"))
+    assert (await api.get(APIS, "v1.example.com"))["spec"]["versionPriority"] == 7
+
+
 async def test_the_end_of_a_definition(api: Client) -> None:
     await define(api, definition())
     await api.create(THINGS, thing())
     await api.create(THINGS, thing("held", finalizers=["a.b/c"]))
-    async with aclosing(api.watch(THINGS, version="0")) as events:  # type: ignore[type-var]
+    async with aclosing(api.watch(THINGS, version="0", bookmarks=False)) as events:  # type: ignore[type-var]
         assert {(await anext(events))[1]["metadata"]["name"] for _ in range(2)} == {"t", "held"}
         await api.delete(CRDS, "things.example.com")
         assert [(kind, obj["metadata"]["name"]) for kind, obj in [await anext(events), await anext(events)]] == [

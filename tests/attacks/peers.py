@@ -55,7 +55,11 @@ class Peer:
                 head = b""
                 while b"\r\n\r\n" not in head and (data := line.recv(1 << 16)):
                     head += data
-                self.say(line)
+                self.heard(head, line)
+
+    def heard(self, head: bytes, line: socket.socket) -> None:
+        """A request's head has come."""
+        self.say(line)
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)

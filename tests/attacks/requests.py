@@ -14,6 +14,8 @@ CUSTOM = "/apis/attack.example.com/v1/namespaces/default"
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 YAML = {"Content-Type": "application/yaml"}
 PROTOBUF = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+ANYTHING: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+"""A schema."""
 PATCHES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
@@ -47,10 +49,10 @@ def properties(**fields: Object) -> Object:
     return {"type": "object", "properties": fields}
 
 
-def definition(kind: str, schema: Object, columns: list[Object] | None = None) -> Object:
-    """A CustomResourceDefinition of attack.example.com."""
+def definition(kind: str, schema: Object, columns: list[Object] | None = None, **more: Any) -> Object:
+    """A CustomResourceDefinition of attack.example.com; `more` is of its version."""
     plural = f"{kind.lower()}s"
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, **more}
     if columns:
         version["additionalPrinterColumns"] = columns
     named = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
@@ -63,9 +65,9 @@ def definition(kind: str, schema: Object, columns: list[Object] | None = None) -
     }
 
 
-def define(victim: Victim, kind: str, schema: Object, columns: list[Object] | None = None) -> str:
+def define(victim: Victim, kind: str, schema: Object, columns: list[Object] | None = None, **more: Any) -> str:
     """The path of a custom kind, which is served afterwards."""
-    wanted = definition(kind, schema, columns)
+    wanted = definition(kind, schema, columns, **more)
     create(victim, DEFINITIONS, wanted)
     name = wanted["metadata"]["name"]
     query = f"watch=1&timeoutSeconds=20&fieldSelector=metadata.name%3D{name}"

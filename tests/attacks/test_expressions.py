@@ -6,15 +6,27 @@ from typing import Any
 
 import pytest
 
+from kapi import limits
 from kapi.objects.meta import Object
-from tests.attacks.requests import DEFINITIONS, MAPS, NAMESPACE, TABLE, config_map, create, custom, define, definition, properties
+from tests.attacks.requests import (
+    ANYTHING,
+    DEFINITIONS,
+    MAPS,
+    NAMESPACE,
+    TABLE,
+    config_map,
+    create,
+    custom,
+    define,
+    definition,
+    properties,
+)
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
 RULES = "x-kubernetes-validations"
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 INTEGERS: Object = {"type": "array", "items": {"type": "integer"}}
-ANYTHING: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 def ruled(*rules: str, **schema: Any) -> Object:
@@ -49,6 +61,25 @@ def test_definitions(victim: Victim, what: str) -> None:
     cost.check()
     if status == 201:
         assert victim.ask("DELETE", f"{DEFINITIONS}/{wanted['metadata']['name']}")[0] == 200
+
+
+FIELDS = properties(**{f"f{i}": {"type": "string"} for i in range(20_000)})
+
+
+@pytest.mark.parametrize(("what", "wanted"), [
+    ("a storage version", [definition("Shown", FIELDS, storage=False), definition("Shown", ANYTHING, storage=False, name="v2")]),
+    ("a root that a status may have", [definition("Shown", {**FIELDS, "minProperties": 1}, subresources={"status": {}})]),
+])  # fmt: skip
+def test_definitions_that_causes_show(victim: Victim, what: str, wanted: list[Object]) -> None:
+    """Stock prints the whole schema, which is twenty times as long that way."""
+    obj = wanted[0]
+    obj["spec"]["versions"] = [one["spec"]["versions"][0] for one in wanted]
+    with victim.watched(f"a definition of 20,000 fields without {what}") as cost:
+        status, answer = victim.ask("POST", DEFINITIONS, obj)
+    assert status == 422
+    assert "Invalid value: " in answer["message"]
+    assert len(answer["message"]) < 2 * limits.QUOTED_VALUE
+    cost.check()
 
 
 SPENT: dict[str, tuple[str, Object, Any]] = {
@@ -95,6 +126,25 @@ def test_many_matches_at_once(victim: Victim, what: str, rule: str, expected: in
         cost.note = f"another's write: {1e3 * (time.monotonic() - began):.0f} ms"
         assert time.monotonic() - began < 3
         assert [one.result()[0] for one in asked] == [expected] * 2
+    cost.check()
+
+
+def test_large_objects_that_wait_for_rules(victim: Victim) -> None:
+    """Objects of the size of all that may be worked on at once hold no large writes of others, however long their rules take."""
+    rule = ruled("self.all(x, self.all(y, y != x + 5000))", maxItems=340, **INTEGERS)
+    path = define(victim, "Wait", properties(text={"type": "string"}, **{f"s{i}": rule for i in range(20)}))
+    spent = custom("Wait", "spent", text="x" * 2_500_000, **{f"s{i}": list(range(300)) for i in range(20)})
+    with ThreadPoolExecutor(6) as threads, victim.watched("rules: six objects of 2.5 MB that wait for them") as cost:
+        asked = [threads.submit(victim.ask, "POST", path, spent) for _ in range(6)]
+        time.sleep(0.5)  # until the first is at its rules
+        began = time.monotonic()
+        create(victim, MAPS, {**config_map("beside-rules"), "data": {"a": "x" * 1_000_000}})
+        took = time.monotonic() - began
+        waiting = sum(not one.done() for one in asked)
+        cost.note = f"another's write: {1e3 * took:.0f} ms"
+        assert waiting >= 5
+        assert took < 3
+        assert {one.result()[0] for one in asked} <= {422, 429}
     cost.check()
 
 

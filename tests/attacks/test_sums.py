@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kapi import limits
-from tests.attacks.requests import MAPS, config_map, create
+from tests.attacks.requests import ANYTHING, MAPS, config_map, create, custom, define, properties
 from tests.attacks.test_websockets import FIN, TEXT, frame, opened
 from tests.attacks.victim import HELD, P99, Cost, Victim
 
@@ -132,6 +132,28 @@ def test_large_dry_runs(victim: Victim) -> None:
         assert codes.count(b"201") >= len(codes) // 2
 
 
+def test_work_on_large_objects(victim: Victim) -> None:
+    """Whatever is done to a large object by a short request is done to a few at a time."""
+    schema = properties(spec={**ANYTHING, "properties": {"replicas": {"type": "integer"}}})
+    scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    path = define(victim, "Scaled", schema, subresources={"scale": scale})
+    create(victim, path, custom("Scaled", "large", spec={"replicas": 1, **{f"k{i}": "v" for i in range(80_000)}}))
+    create(victim, MAPS, {**config_map("large"), "data": {f"k{i}": "v" for i in range(80_000)}})
+    merge = "Content-Type: application/merge-patch+json"
+    for what, method, at, body in (
+        ("changes of the scale", "PATCH", f"{path}/large/scale", b'{"spec":{"replicas":3}}'),
+        ("deletions", "DELETE", f"{MAPS}/large", b""),
+        ("deletions of the collection", "DELETE", path, b""),
+    ):
+        request = head(victim, method, f"{at}?dryRun=All", merge, f"Content-Length: {len(body)}") + body
+        with flood(victim, f"40 {what} of a large object at once") as (cost, stack):
+            asking = list(lines(victim, 40, stack))
+            for line in asking:
+                line.sendall(request)
+            assert {line.recv(1 << 12)[9:12] for line in asking} == {b"200"}
+        cost.check()
+
+
 @pytest.mark.parametrize(("changes", "size"), [(10, 500_000), (300, 5_000)])
 def test_unread_watches(victim: Victim, changes: int, size: int) -> None:
     create(victim, MAPS, config_map("seen"))
@@ -143,6 +165,43 @@ def test_unread_watches(victim: Victim, changes: int, size: int) -> None:
         for number in range(changes):
             obj = {**config_map("seen"), "data": {"number": str(number), "text": "x" * size}}
             assert victim.ask("PUT", f"{MAPS}/seen", obj)[0] == 200
+
+
+INITIAL = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+
+
+@pytest.mark.parametrize(("what", "query"), [("lists", ""), ("watches", INITIAL)])
+def test_old_states_that_unread_answers_list(victim: Victim, what: str, query: str) -> None:
+    """Each answer lists states that are replaced before it is read."""
+
+    def write(letter: str) -> None:
+        for number in range(20):
+            obj = {**config_map(f"old-{number}"), "data": {"text": letter * 1_000_000}}
+            assert victim.ask("PUT", f"{MAPS}/old-{number}", obj)[0] == 200
+
+    for number in range(20):
+        create(victim, MAPS, config_map(f"old-{number}"))
+    write("x")
+    write("y")  # what the store itself keeps of the past is there
+    with flood(victim, f"20 {what} that are not read while 20 MB change each time") as (_, stack):
+        for generation, line in enumerate(lines(victim, 20, stack)):
+            write(chr(97 + generation))
+            line.sendall(head(victim, "GET", f"{MAPS}?{query}"))
+            assert line.recv(1 << 12).startswith(b"HTTP/1.1 200 ")
+    for number in range(20):
+        victim.ask("DELETE", f"{MAPS}/old-{number}")
+
+
+def test_unread_beginnings_of_watches(victim: Victim) -> None:
+    for number in range(5):
+        create(victim, MAPS, {**config_map(f"first-{number}"), "data": {"text": "x" * 1_000_000}})
+    with flood(victim, "400 watches that do not read the 5 MB they begin with") as (_, stack):
+        watching = list(lines(victim, 400, stack))
+        for line in watching:
+            line.sendall(head(victim, "GET", f"{MAPS}?{INITIAL}"))
+        time.sleep(2 * limits.WATCH_STALLED_SECONDS)
+    for number in range(5):
+        victim.ask("DELETE", f"{MAPS}/first-{number}")
 
 
 def test_long_heads_of_watches(victim: Victim) -> None:

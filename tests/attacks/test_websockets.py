@@ -55,6 +55,7 @@ def test_frames(victim: Victim, what: str) -> None:
                 line.sendall(block)
                 sent += len(block)
     cost.note = f"{sent / MB:.1f} MB taken"
+    assert sent < 20 * MB
     cost.check()
 
 

@@ -59,7 +59,7 @@ def test_the_serving_certificate_names_the_server_in_every_way(made: Path) -> No
     ("file", "subject"),
     [
         ("admin", "CN=kubernetes-admin,O=system:masters"),
-        ("controller-manager", "CN=system:kube-controller-manager"),
+        ("controller-manager", "CN=system:kube-controller-manager,O=kapi:controllers"),
         ("scheduler", "CN=system:kube-scheduler"),
         ("proxy", "CN=system:kube-proxy"),
         ("apiserver-kubelet-client", "CN=kube-apiserver-kubelet-client,O=system:masters"),

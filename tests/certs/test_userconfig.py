@@ -196,3 +196,25 @@ def test_with_sudo_the_file_is_the_user_s(tmp_path: Path) -> None:
     path = tmp_path / ".kube" / "config"
     userconfig.merge(OURS, ENTRIES, path)
     assert {(p.stat().st_uid, p.stat().st_gid) for p in (path, path.parent)} == {(12345, 12345)}
+
+
+def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    """A pipe or device is neither read, which may take forever, nor replaced by a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for act in (lambda: userconfig.check(ENTRIES, pipe), lambda: userconfig.merge(OURS, ENTRIES, pipe)):
+        with pytest.raises(ValueError, match="it is not a regular file"):
+            act()
+    assert userconfig.remove(ENTRIES, pipe) is False
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        userconfig.check(ENTRIES, tmp_path / "file" / "config")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(PermissionError) as why:
+        userconfig.check(ENTRIES, tmp_path / "new" / "config")
+    assert why.value.filename == str(tmp_path)

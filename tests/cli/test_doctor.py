@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_a_check_that_cannot_look_says_so(scope: Scope) -> None:
         raise PermissionError(13, "Permission denied", "/proc/secret")
 
     found = doctor.run_check(CHECKS[0].__class__("it", look), scope)
-    assert (found.state, found.found) == ("odd", "cannot be told: [Errno 13] Permission denied: '/proc/secret'")
+    assert (found.state, found.found) == ("odd", "cannot be told: /proc/secret: Permission denied")
 
 
 # --- user
@@ -137,6 +138,52 @@ def test_a_kubeconfig_that_was_left_locked(scope: Scope, tmp_path: Path, monkeyp
     assert user.kubeconfig(scope).mend == f"rm {lock}"
 
 
+def test_a_kubeconfig_that_cannot_be_made(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/dev/null")
+    finding = user.kubeconfig(scope)
+    assert finding.state == "odd"
+    assert finding.found.startswith("no context can go into /dev/null: it is not a regular file")
+    assert finding.mend == "name another file in KUBECONFIG, or start clusters with --no-kubeconfig"
+
+
+def test_paths_in_commands_are_quoted(scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what mends a file can be pasted."""
+    path = tmp_path / "my config"
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    path.write_text("}")
+    assert shlex.split(user.kubeconfig(scope).mend) == ["mv", str(path), f"{path}.broken"]
+    path.write_text("")
+    path.chmod(0o644)
+    assert shlex.split(user.kubeconfig(scope).mend) == ["chmod", "600", str(path)]
+    path.with_name("my config.lock").touch()
+    os.utime(path.with_name("my config.lock"), (0, 0))
+    assert user.kubeconfig(scope).mend.startswith(f"rm '{path}.lock'")
+    monkeypatch.setattr(limits, "LITTLE_DISK", 1 << 60)
+    monkeypatch.setattr(limits, "FEW_INODES", 1 << 60)
+    place = tmp_path / "a place"
+    place.mkdir()
+    there = replace(scope, data_dir=place)
+    assert f"'{place}'" in limits.disk_space(there).mend
+    assert f"'{place}'" in limits.inodes(there).mend
+
+
+def test_some_ports_are_its_own_and_others_free(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a simulated cluster, when one with containers is asked about."""
+    server = running.Running(7, "kapi simulated", scope.data_dir, False)
+    monkeypatch.setattr(network, "_listening", lambda: {scope.port: {"1"}})
+    monkeypatch.setattr(network, "_holder", lambda inodes: server)
+    monkeypatch.setattr(network, "running", lambda: [server])
+    assert network.ports(scope) == Finding("ok", f"{scope.port}: held by this cluster; 10250, 10257, 10259: free")
+
+
+def test_a_directory_whose_path_is_too_long(scope: Scope, tmp_path: Path) -> None:
+    long = replace(scope, data_dir=tmp_path / ("d" * 100))
+    assert cluster.directory(replace(long, simulate=True)).state == "ok"
+    finding = cluster.directory(long)
+    assert (finding.state, finding.mend) == ("wrong", "name another with --data-dir")
+    assert "104 are allowed" in finding.found
+
+
 # --- kernel, programs, limits
 
 
@@ -180,8 +227,10 @@ def test_limits_that_are_low(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(limits, "text", lambda path: "128" if "instances" in str(path) else "1000000")
     assert limits.inotify(scope) == Finding("odd", "max_user_instances is 128", "sysctl -w fs.inotify.max_user_instances=512")
     for files, state in ((100, "wrong"), (1024, "odd"), (65536, "ok")):
-        monkeypatch.setattr(resource, "getrlimit", lambda kind, files=files: (files, 1 << 20))
-        assert limits.open_files(scope).state == state
+        monkeypatch.setattr(resource, "getrlimit", lambda kind, files=files: (min(files, 256), files))
+        finding = limits.open_files(scope)
+        assert finding.state == state, "components raise the limit to the hard one"
+        assert "4096" in finding.mend or state == "ok"
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ JUNK = (
     "x" * 300, "/dev/null/x", "/" + "x" * 300, "sqlite://x", "tcp://host:1", "unix://relative", "\udcff", "\u202e", "\n", "cpu=-1",
     "memory.available<x", "nodefs.available<101%", "%s %(prog)s {0}",
 )  # fmt: skip
-FREE = {"identity", "documents", "data_dir"}
-"""Fields that take (nearly) any text: a holder's name, names that the server knows, a path that the cluster's commands look at."""
+FREE = {"identity", "documents"}
+"""Fields that take (nearly) any text: a holder's name, names that the server knows."""
 FLAGS = [(program, field.name) for program in PROGRAMS for field in settings.options(program.cls)]
 
 
@@ -90,7 +90,7 @@ REFUSED = {
     "python -m conformance.soak --clients 0": "argument --clients: invalid value '0': must be an integer of at least 1",
     "python -m bench --seconds nan": "argument --seconds: invalid value 'nan': must be a duration greater than zero",
     "kapi apiserver --prot 1": "unrecognized arguments: --prot 1; did you mean --port?",
-    "kapi image remove x": "argument action: invalid value 'remove': must be one of load",
+    "kapi image remove x": "argument action: invalid value 'remove': must be load",
     "kapi apiservr": 'unknown command "apiservr"; did you mean apiserver?',
 }
 """A command line, and a part of the one sentence that is said."""

@@ -1,8 +1,11 @@
 """`kapi reset --yes` on directories of many kinds: it deletes clusters of kapi's, and never anything that is not its own."""
 
+import fcntl
 import json
 import os
+import pwd
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -159,6 +162,27 @@ def another_owner(place: Place) -> None:
         os.chown(path, 65534, 65534)
 
 
+def home_of_who_called_sudo(place: Place) -> None:
+    data_directories.cluster(place.data)
+    place.monkeypatch.setenv("SUDO_UID", "4242")
+    known = pwd.getpwuid
+    entry = pwd.struct_passwd(("me", "x", 4242, 4242, "", str(place.data), "/bin/sh"))
+    place.monkeypatch.setattr(pwd, "getpwuid", lambda uid: entry if uid == 4242 else known(uid))
+
+
+def at_work(place: Place) -> None:
+    """Another command has it."""
+    descriptor = os.open(data_directories.cluster(place.data), os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    place.undo.callback(os.close, descriptor)
+
+
+def nested_identity_and_foreign(place: Place) -> None:
+    """JSON that no parser goes down to."""
+    (data_directories.cluster(place.data) / "kapi.json").write_text("[" * 60_000)
+    (place.data / "notes.txt").write_text("mine")
+
+
 def newer(place: Place) -> None:
     (data_directories.cluster(place.data) / "kapi.json").write_text(json.dumps({"uid": "u", "format": 99}))
 
@@ -194,6 +218,9 @@ REFUSED: list[tuple[Callable[[Place], None], str]] = [
     (directory_for_a_file, "holds what is not kapi's: tokens.csv."),
     (cluster_in_a_cluster, "holds what is not kapi's: second."),
     (newer, "was made by a newer kapi"),
+    (home_of_who_called_sudo, "is a home directory."),
+    (at_work, " is at work on "),
+    (nested_identity_and_foreign, "is not a data directory of kapi: it has a broken kapi.json."),
     (broken_identity_and_foreign, "is not a data directory of kapi: it has a broken kapi.json."),
     (only_looks_like_it, "is not a data directory of kapi: it has no kapi.json."),
 ]
@@ -279,6 +306,24 @@ def links_in_volumes(place: Place) -> None:
     (volume / "hard").hardlink_to(place.tmp / "kept" / "precious")
 
 
+def hard_links_of_others(place: Place) -> None:
+    """Of a file that somebody lets others read: it has another name, and stays as it is."""
+    log = data_directories.cluster(place.data) / "log" / "simulated.log"
+    log.unlink()
+    (place.tmp / "kept" / "precious").chmod(0o644)
+    log.hardlink_to(place.tmp / "kept" / "precious")
+
+
+def loops_and_pipes_in_volumes(place: Place) -> None:
+    volume = data_directories.cluster(place.data) / "kubelet" / "pods" / "uid" / "volumes"
+    (volume / "loop").symlink_to("loop")
+    (volume / "dangling").symlink_to("/nonexistent/x")
+    os.mkfifo(volume / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        place.monkeypatch.chdir(volume)
+        listener.bind("socket")
+
+
 def no_permissions(place: Place) -> None:
     data_directories.cluster(place.data)
     for path in (place.data / "kubelet" / "pods" / "uid", place.data / "pki", place.data / "kapi.db"):
@@ -308,7 +353,7 @@ def broken_identity(place: Place) -> None:
 
 DELETED = [
     plain, relative, current, trailing_slash, roundabout, below_a_link, of_an_older_commit, links_in_volumes, no_permissions, odd_names,
-    half_deleted, half_written, broken_identity,
+    half_deleted, half_written, broken_identity, hard_links_of_others, loops_and_pipes_in_volumes,
 ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ from kapi.objects.resource import (
     SERVICE_CIDRS,
     SERVICES,
     STATEFUL_SETS,
+    STORAGE_VERSION_MIGRATIONS,
     VALIDATING_ADMISSION_POLICIES,
     VOLUME_ATTRIBUTES_CLASSES,
     Resource,
@@ -427,3 +428,10 @@ async def policy_types(cluster: Cluster) -> None:
     make(cluster, VALIDATING_ADMISSION_POLICIES, "p", spec={"matchConstraints": {"resourceRules": [rule]}, "validations": checks})
     await run(cluster)
     assert status(cluster, VALIDATING_ADMISSION_POLICIES, "p")["observedGeneration"] == 1
+
+
+@behaviour("StorageVersionMigrations")
+async def storage_version_migrations(cluster: Cluster) -> None:
+    make(cluster, STORAGE_VERSION_MIGRATIONS, "m", spec={"resource": {"group": "example.com", "resource": "things"}})
+    await run(cluster, 90)
+    assert status(cluster, STORAGE_VERSION_MIGRATIONS, "m")["conditions"][0]["type"] == "Failed"

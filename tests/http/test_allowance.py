@@ -1,11 +1,20 @@
 """The bound on buffered bytes of all connections: when they are queried, and which are refused."""
 
+from typing import NamedTuple
+
 import pytest
 
 from kapi import limits
 from kapi.http.allowance import Allowance
 
 MB = 1 << 20
+
+
+class Kept(NamedTuple):
+    """What a response keeps of states that were forgotten since it began."""
+
+    forgotten: int
+    size: int
 
 
 class Held:
@@ -15,6 +24,7 @@ class Held:
         self.user, self.size, self.body = user, size, body
         self.queries = 0
         self.working = self.refused = False
+        self.pinned: Kept | None = None
 
     def waiting(self) -> int:
         self.queries += 1
@@ -110,3 +120,23 @@ async def test_what_has_ended_counts_no_more(allowance: Allowance) -> None:
     allowance.keeps(held, 1)
     allowance.dropped(held)
     assert allowance.sizes() == {}
+
+
+async def test_forgotten_states_count_once_for_those_who_keep_them(allowance: Allowance) -> None:
+    old, middle, young, small = (Held(size=MB) for _ in range(4))
+    old.pinned, middle.pinned, young.pinned = Kept(60 * MB, 90 * MB), Kept(50 * MB, 90 * MB), Kept(20 * MB, 90 * MB)
+    small.pinned = Kept(80 * MB, 3 * MB)
+    for held in (old, middle, young, small):
+        allowance.keeps(held, 1)
+    assert allowance.sizes() == {old: 11 * MB, middle: 31 * MB, young: 21 * MB, small: 4 * MB}
+
+
+async def test_those_who_keep_the_past_are_refused(allowance: Allowance) -> None:
+    """One more for whom little is forgotten is left alone."""
+    reading = [Held(size=MB) for _ in range(4)]
+    for number, held in enumerate(reading):
+        held.pinned = Kept(number * 40 * MB, 200 * MB)
+        allowance.keeps(held, 1)
+    Held("bob").keeps(allowance, 40 * MB)
+    assert not reading[0].refused
+    assert any(held.refused for held in reading)

@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import ssl
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -253,3 +256,17 @@ async def test_what_is_malformed_waits_for_the_answers_before_it(talk: Serve) ->
     answer = await talk(get("/later") + get("/later") + b"nonsense\r\n\r\n")
     assert answer.count(b"GET /later?") == 2
     assert answer.endswith(b"\r\n\r\n400 Bad Request")
+
+
+def test_a_read_of_tls_takes_the_memory_of_one_record(pki: Path) -> None:
+    """However much the event loop asks for: uvloop asks for 256 KiB."""
+    context = server.tls(server.Listen(certificate=pki / "apiserver.crt", key=pki / "apiserver.key"))
+    incoming = ssl.MemoryBIO()
+    served = context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ssl.SSLWantReadError):  # the handshake's
+            served.read(256 << 10)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 10
+    finally:
+        tracemalloc.stop()

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 from kubelet import containerd, images
@@ -28,6 +29,11 @@ def test_the_configuration_is_toml_and_all_below_one_directory() -> None:
     assert (config["root"], config["state"], config["grpc"]["address"]) == ("/data/root", "/data/state", "/data/containerd.sock")
     assert cri["sandbox_image"] == images.PAUSE
     assert cri["restrict_oom_score_adj"] is containerd.lacks_sys_resource()
+
+
+def test_a_directory_with_quotes_and_backslashes() -> None:
+    config = tomllib.loads(containerd.configuration(replace(SETTINGS, root=Path('/a "b"\\c'))))
+    assert (config["root"], config["ttrpc"]["address"]) == ('/a "b"\\c/root', '/a "b"\\c/containerd.sock.ttrpc')
 
 
 def test_the_network_has_the_nodes_range() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -95,6 +97,28 @@ async def test_tcp() -> None:
     assert refused == ProbeResult(False, f"dial tcp 127.0.0.1:{port}: connect: connection refused")
     http = await RealHandlers(Commands()).run({"httpGet": {"port": port}}, target, 1)
     assert http == ProbeResult(False, f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused')
+
+
+async def test_a_connection_that_breaks() -> None:
+    """Errors have the messages of Go's net/http, wherever on the way they happen."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        plain, tls = [
+            await RealHandlers(Commands()).run({"httpGet": {"port": port, "scheme": scheme}}, Target("c", "127.0.0.1", {}), 5)
+            for scheme in ("HTTP", "HTTPS")
+        ]
+    read = f"read tcp 127.0.0.1:{port}: read: connection reset by peer"
+    assert plain == ProbeResult(False, f'Get "http://127.0.0.1:{port}/": {read}')
+    assert tls == ProbeResult(False, f'Get "https://127.0.0.1:{port}/": {read}')
+    async with serving() as port:
+        result = await RealHandlers(Commands()).run({"httpGet": {"port": port, "scheme": "HTTPS"}}, Target("c", "127.0.0.1", {}), 5)
+    assert result == ProbeResult(False, f'Get "https://127.0.0.1:{port}/": http: server gave HTTP response to HTTPS client')
 
 
 @pytest.mark.parametrize(("code", "well"), [("0", True), ("1", False)])

@@ -9,7 +9,7 @@ from kapi.objects.resource import PODS
 from kubelet import resizing, status
 from kubelet.admit import NodeAttributes
 from kubelet.observed_state import Failure, Resize
-from kubelet.runtime import Config, RuntimeFailure
+from kubelet.runtime import Config, RuntimeFailure, Usage
 from kubelet.simulated import SimulatedRuntime
 from kubelet.status import Facts
 from tests.kubelet.build import NOW, observed, one, pod, run
@@ -60,11 +60,12 @@ def test_the_status_says_what_is_asked_allotted_and_given() -> None:
     assert [c["type"] for c in change["status"]["conditions"] if c.get("$patch") == "delete"] == ["PodResizePending", "PodResizeInProgress"]
 
 
-async def resized(told: Story, cpu: str, seconds: float = 1, name: str = "web", **more: Any) -> Object:
-    """The pod some time after its cpu request was changed."""
+async def resized(told: Story, what: str | Object, seconds: float = 1, name: str = "web", **more: Any) -> Object:
+    """The pod some time after its cpu request, or its container, was changed."""
+    container = asks(what, **more) if isinstance(what, str) else what
     found = told.api.get(PODS, f"default/{name}") or {}
     meta = {**found["metadata"], "generation": found["metadata"]["generation"] + 1}
-    told.api.set(PODS, found, metadata=meta, spec={**found["spec"], "containers": [asks(cpu, **more)]})
+    told.api.set(PODS, found, metadata=meta, spec={**found["spec"], "containers": [container]})
     return await told.later(seconds, name)
 
 
@@ -131,3 +132,63 @@ async def test_a_resize_that_fails_is_tried_again(told: Story) -> None:
         found = await told.later(10)
     assert condition(found, "PodResizeInProgress") == ""
     assert state(found)["resources"] == {"requests": {"cpu": "2"}}
+
+
+def test_memory_in_use_keeps_limits_from_being_lowered() -> None:
+    assert resizing.memory_in_use(0, 500, [("web", 100, 99), ("side", 300, 0)]) == ""
+    assert resizing.memory_in_use(500, 499, []) == ""
+    assert resizing.memory_in_use(100, 100, []) == (
+        "cannot decrease memory limits: attempting to set pod memory limit (100) below current usage (100)"
+    )
+    assert resizing.memory_in_use(200, 300, [("web", 100, 150), ("side", 100, 50)]) == (
+        "cannot decrease memory limits: [attempting to set pod memory limit (200) below current usage (300), "
+        'attempting to set container "web" memory limit (100) below current usage (300)]'
+    )
+
+
+def limited(memory: str | None) -> Object:
+    return one(resources={"requests": {"memory": "8Mi"}, "limits": {"memory": memory} if memory else {}})
+
+
+@pytest.mark.parametrize("before", ["64Mi", None])
+def test_a_memory_limit_waits_until_less_is_used(before: str | None) -> None:
+    used = 32 << 20
+
+    async def usages(self: SimulatedRuntime) -> list[Usage]:
+        return [Usage(c.id, c.uid, c.name, 0, 0, used, 0, 0, 0, 0.0) for c in self._containers.values()]
+
+    @story
+    async def lowered(told: Story) -> None:
+        nonlocal used
+        await told.start()
+        await told.run(limited(before))
+        await resized(told, limited("16Mi"))
+        found = await told.later()
+        progress = next(c for c in found["status"]["conditions"] if c["type"] == "PodResizeInProgress")
+        why = f'cannot decrease memory limits: attempting to set container "web" memory limit ({16 << 20}) below current usage ({used})'
+        assert (progress["reason"], progress["message"]) == ("Error", why)
+        assert state(found)["resources"].get("limits") == ({"memory": before} if before else None)
+        used = 8 << 20
+        found = await told.later(10)
+        assert condition(found, "PodResizeInProgress") == ""
+        assert state(found)["resources"]["limits"] == {"memory": "16Mi"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimulatedRuntime, "usages", usages)
+        lowered()
+
+
+def test_more_may_be_given_however_much_is_used() -> None:
+    async def usages(self: SimulatedRuntime) -> list[Usage]:
+        return [Usage(c.id, c.uid, c.name, 0, 0, 1 << 40, 0, 0, 0, 0.0) for c in self._containers.values()]
+
+    @story
+    async def raised(told: Story) -> None:
+        await told.start()
+        await told.run(limited("16Mi"))
+        found = await resized(told, limited("64Mi"))
+        assert state(found)["resources"]["limits"] == {"memory": "64Mi"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimulatedRuntime, "usages", usages)
+        raised()

@@ -1,15 +1,19 @@
 """Pods on simulated nodes, from their creation to their end: the whole kubelet but containers."""
 
+import os
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
+from kapi.client.client import Client
 from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
-from kubelet import plan
+from kubelet import assembly, plan
 from kubelet.pod_setup import PodSetup
 from kubelet.runtime import Change, RuntimeFailure
+from kubelet.settings import Settings
 from kubelet.simulated import SimulatedRuntime, simulated_exit
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
@@ -227,3 +231,28 @@ async def test_cgroups_that_cannot_be_written_cost_a_pod_its_start_not_the_node(
         assert found["status"]["phase"] == "Pending"
         assert told.events("FailedCreatePodContainer") == ["unable to ensure pod container exists: no cgroups"]
         assert condition(await told.later(6), "Ready") == "True"
+
+
+class _Broken:
+    """A transport whose every request fails in a way that nobody tries again after."""
+
+    async def request(self, *given: Any) -> NoReturn:
+        raise RuntimeError("broken")
+
+    open = request
+
+    async def close(self) -> None:
+        pass
+
+
+def _sockets() -> set[str]:
+    files = (os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+    return {os.readlink(file) for file in files if os.path.islink(file) and os.readlink(file).startswith("socket:")}
+
+
+async def test_sockets_are_closed_when_something_fails_before_they_are_served(tmp_path: Path) -> None:
+    settings = Settings(simulate=True, nodes=3, port=0, tls_cert_file=tmp_path / "none.crt", tls_private_key_file=tmp_path / "none.key")
+    before = _sockets()
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await assembly.run(settings, Client(_Broken()))
+    assert _sockets() == before

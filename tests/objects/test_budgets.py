@@ -42,6 +42,14 @@ def test_marks_within_strings_are_no_values() -> None:
     assert not sizes.exceeds(raw, 100)
 
 
+def test_values_in_messages_are_cut() -> None:
+    assert causes.shown({"a": "b"}) == '{"a":"b"}'
+    long = causes.shown(["ü" * limits.QUOTED_VALUE])
+    assert long.startswith('["üü')
+    assert long.endswith("ü…")
+    assert len(long.encode()) <= limits.QUOTED_VALUE + len("…".encode())
+
+
 # patches ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -77,7 +85,7 @@ def test_causes_are_bounded_in_number_and_length() -> None:
     assert found.full
     long = Causes()
     for i in range(5):
-        long.append(causes.invalid(f"f{i}", ["x" * limits.CAUSES_LENGTH], "is bad"))
+        long.append(causes.wrong(f"f{i}", "x" * (limits.CAUSES_LENGTH + 1)))
     assert len(long) == 1
 
 

@@ -73,6 +73,16 @@ async def test_turns_come_in_order() -> None:
     small.give_back()
 
 
+async def test_requests_that_wait_for_rules_hold_up_only_each_other() -> None:
+    ruled, other = offload.Turn(MOST, waits=True), offload.Turn(1, waits=True)
+    plain = offload.Turn(MOST)
+    assert (ruled.ready.done(), other.ready.done(), plain.ready.done()) == (True, False, True)
+    ruled.give_back()
+    assert other.ready.done()
+    other.give_back()
+    plain.give_back()
+
+
 async def test_what_is_larger_than_all_works_alone() -> None:
     huge, other = offload.Turn(2 * MOST), offload.Turn(1)
     assert huge.ready.done()

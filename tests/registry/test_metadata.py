@@ -1,5 +1,7 @@
 """The rules of ObjectMeta that all kinds share."""
 
+from uuid import RFC_4122, UUID
+
 import pytest
 
 from kapi.objects.meta import Object
@@ -12,6 +14,12 @@ def owner(name: str, kind: str = "Pod", version: str = "v1", **more: object) -> 
 
 def texts(meta: Object) -> list[str]:
     return [f"{cause.field}: {cause.message.rpartition(': ')[2]}" for cause in metadata.validate_change(meta, {**meta})]
+
+
+def test_uids_are_random_uuids_of_version_4() -> None:
+    uids = {metadata.new_uid() for _ in range(200)}
+    assert len(uids) == 200
+    assert {(str(UUID(uid)) == uid, UUID(uid).version, UUID(uid).variant) for uid in uids} == {(True, 4, RFC_4122)}
 
 
 def test_one_owner_controls() -> None:

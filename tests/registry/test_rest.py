@@ -38,6 +38,9 @@ class Admission:
         if self.refusal:
             raise self.refusal
 
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        return False
+
 
 @pytest.fixture
 def admission() -> Admission:

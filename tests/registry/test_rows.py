@@ -7,16 +7,13 @@ import pytest
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import STRATEGIES
-from kapi.registry.kinds.authentication import SelfSubjectReviewStrategy, TokenReviewStrategy
-from kapi.registry.kinds.authorization import RulesReviewStrategy
+from kapi.registry.validation.part import PlainStrategy
 from tests.registry.kinds import test_rules
 from tests.registry.kinds.making import made
 from tests.rows import missed
 
 Key = tuple[str, str]
 BEHAVIOURS: dict[Key, Callable[[Kind], None]] = {}
-AS_PLAIN = {RulesReviewStrategy, SelfSubjectReviewStrategy, TokenReviewStrategy}
-"""They are in the list for being told from forgotten ones: a question that is answered elsewhere has no rules here."""
 
 
 def behaviour(group: str, plural: str) -> Callable[[Callable[[Kind], None]], None]:
@@ -34,12 +31,8 @@ def kind_of(key: Key, without: bool = False) -> Kind:
 
 
 def test_every_row_has_a_behaviour_or_rules() -> None:
-    ruled = {type(strategy) for _, strategy, _ in test_rules.kinds()} | AS_PLAIN
+    ruled = {type(strategy) for _, strategy, _ in test_rules.kinds()} | {PlainStrategy}
     assert {key for key, strategy in STRATEGIES.items() if strategy not in ruled} == set(BEHAVIOURS)
-
-
-def test_those_that_are_plain_stay_so() -> None:
-    assert [kind.__name__ for kind in AS_PLAIN if set(vars(kind)) - {"__module__", "__doc__"}] == []
 
 
 @pytest.mark.parametrize("key", BEHAVIOURS, ids="/".join)

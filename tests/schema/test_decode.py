@@ -187,3 +187,9 @@ def test_aliases_may_not_blow_up() -> None:
     lines += [f"{new}: &{new} [{', '.join(['*' + old] * 10)}]" for old, new in zip("abcdefg", "bcdefgh", strict=True)]
     assert "yaml: document contains excessive aliasing" in refusal(MAP, "\n".join(lines).encode(), "yaml")
     assert decode.parse(b"a: &x {k: v}\nb: *x\nc: {<<: *x, l: w}", "yaml") == {"a": {"k": "v"}, "b": {"k": "v"}, "c": {"k": "v", "l": "w"}}
+
+
+def test_the_zero_time_is_as_good_as_none() -> None:
+    """Of a body in canonical form, which is read by the compiled way otherwise."""
+    meta = {"name": "a", "creationTimestamp": "0001-01-01T00:00:00Z"}
+    assert decoded(MAP, metadata=meta)["metadata"] == {"name": "a"}

@@ -58,7 +58,7 @@ async def test_who_leaves_is_told_nothing() -> None:
     woken: list[str] = []
     waiters = recording_waiters(woken, "a", 3)
     Turns().add(Line(), waiters)
-    waiters[1].in_line = False
+    waiters[1].queued = False
     await turn()
     assert woken == ["a0", "a2"]
 

@@ -3,13 +3,15 @@
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from kubernetes import client, config, watch
 
 from kapi import testing
 from kapi.testing import Cluster
+from tests.controllers.test_identities import request
 
 pytestmark = pytest.mark.slow
 
@@ -52,3 +54,22 @@ def test_several_nodes_and_nothing_left() -> None:
     assert threading.active_count() == threads
     with pytest.raises(OSError):
         urllib.request.urlopen(made.server, timeout=1)
+
+
+def test_what_controllers_sign_is_signed(api: client.ApiClient) -> None:
+    """An approved request gets its certificate, a Secret of an account its token."""
+    requests, core = client.CertificatesV1Api(api), client.CoreV1Api(api)
+    made = requests.create_certificate_signing_request(request("kube-apiserver-client", "alice", "team"))
+    made.status.conditions = [{"type": "Approved", "status": "True", "reason": "Test"}]
+    requests.replace_certificate_signing_request_approval("r", made)
+    annotations = {"kubernetes.io/service-account.name": "default"}
+    secret = {"metadata": {"name": "token", "annotations": annotations}, "type": "kubernetes.io/service-account-token"}
+    core.create_namespaced_secret("default", secret)
+    first(requests.list_certificate_signing_request, lambda one: one.status.certificate)
+    first(core.list_namespaced_secret, lambda one: "token" in (one.data or {}), "default")
+
+
+def first(listed: Callable[..., Any], true: Callable[[Any], Any], *where: str) -> None:
+    """Watch until an object is so."""
+    until = watch.Watch()
+    assert any(true(event["object"]) for event in until.stream(listed, *where, timeout_seconds=10))

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -11,8 +10,9 @@ from pathlib import Path
 
 from certs import files
 from kapi.cli import advice, cleanup, datadir
-from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
+from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, quoted, text, wrong
 from kapi.cli.checks.running import Running, processes_of
+from kubelet.containerd import long_path
 
 _DAY = 86400
 SOON = 30 * _DAY
@@ -26,21 +26,24 @@ def directory(scope: Scope) -> Finding:
     path = scope.data_dir
     if (other := datadir.other_owner(path)) is not None:
         return wrong(f"{datadir.belongs_to(path, other)}", datadir.as_owner(path, other, "doctor", *scope.options))
+    if not scope.simulate and (too_long := long_path(cleanup.runtime(path))):
+        return wrong(f"{path}: {too_long}", "name another with --data-dir")
     if not path.exists():
         return ok(f"{path} is not there yet")
     if not path.is_dir():
         return wrong(f"{path} is no directory", "name another with --data-dir")
     if os.statvfs(path).f_flag & os.ST_RDONLY:
-        return wrong(f"{path} cannot be written: its file system is read-only", f"mount -o remount,rw $(findmnt -nT {path} -o TARGET)")
+        writable = f'mount -o remount,rw "$(findmnt -nT {quoted(path)} -o TARGET)"'
+        return wrong(f"{path} cannot be written: its file system is read-only", writable)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        return wrong(f"{path} is yours, and you may not use it", f"chmod u+rwx {shlex.quote(str(path))}")
+        return wrong(f"{path} is yours, and you may not use it", f"chmod u+rwx {quoted(path)}")
     if any(path.iterdir()) and not datadir.is_cluster(path):
         return wrong(f"{path} is not a data directory of kapi", "name another with --data-dir")
     opened = [
         file for file in (path, *path.glob("kapi.db*"), *path.glob("pki/*.key"), *path.glob("tokens.csv")) if file.stat().st_mode & 0o077
     ]
     if opened:
-        return wrong(f"others can read {', '.join(map(str, opened))}", f"chmod -R go= {shlex.quote(str(path))}")
+        return wrong(f"others can read {', '.join(map(str, opened))}", f"chmod -R go= {quoted(path)}")
     return ok(str(path))
 
 
@@ -50,7 +53,7 @@ def certificates(scope: Scope) -> Finding:
     try:
         found = sorted(path for path in pki.rglob("*.crt") if not path.is_relative_to(pki / "replaced"))
     except OSError as why:
-        return wrong(f"{pki} cannot be read: {why.strerror}", f"ls -ld {shlex.quote(str(pki))}")
+        return wrong(f"{pki} cannot be read: {why.strerror}", f"ls -ld {quoted(pki)}")
     findings = []
     now = time.time()
     restart = f"{advice.command('down', scope.data_dir)} && {datadir.start_command(scope.data_dir)}"
@@ -83,7 +86,7 @@ def containerd(scope: Scope) -> Finding:
                 return ok("not running")
             return wrong(
                 f"{path} does not answer: {why.strerror or why}",
-                f"tail {shlex.quote(str(cleanup.runtime(scope.data_dir).log))}; {advice.command('down', scope.data_dir)}",
+                f"tail {quoted(cleanup.runtime(scope.data_dir).log)}; {advice.command('down', scope.data_dir)}",
             )
     return ok(f"{path} answers")
 

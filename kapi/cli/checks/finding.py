@@ -1,6 +1,7 @@
 """The types of the checks: their scope and their findings."""
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,6 +59,11 @@ def joined(findings: list[Finding], otherwise: str) -> Finding:
     state = max((finding.state for finding in findings), key=("ok", "odd", "wrong").index)
     mends = dict.fromkeys(finding.mend for finding in findings if finding.mend)
     return dataclasses.replace(Finding(state, "; ".join(finding.found for finding in findings)), mend="; ".join(mends))
+
+
+def quoted(path: str | Path) -> str:
+    """A path for a command that mends something."""
+    return shlex.quote(str(path))
 
 
 def text(path: str | Path) -> str:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from certs import files
-from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
+from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, quoted, text, wrong
 
 INSTANCES, WATCHES = 512, 65_536
 """inotify: containerd, kubelet and many programs in pods need one each; systems begin with 128 and 8,192."""
@@ -17,6 +17,7 @@ FILES, FEW_FILES = 4096, 1024
 MEMORY, LITTLE_MEMORY = 768 << 20, 192 << 20
 """Bytes available that a cluster with containers (or simulated: the smaller) needs."""
 DISK, LITTLE_DISK = 2 << 30, 128 << 20
+FEW_INODES = 5000
 _GIB = 1 << 30
 SKEW = 60
 """Seconds the hardware clock may differ."""
@@ -34,12 +35,13 @@ def inotify(scope: Scope) -> Finding:
 
 def open_files(scope: Scope) -> Finding:
     """Every client's connection and every watched file is a descriptor."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < FEW_FILES:
-        return wrong(f"{soft} at most", f"ulimit -n {FILES if hard >= FILES else hard}")
-    if soft < FILES:
-        return odd(f"{soft} at most, so about {soft - 100} connections", f"ulimit -n {FILES if hard >= FILES else hard}")
-    return ok(f"{soft} at most")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # which components raise the soft limit to
+    mend = f"as root: ulimit -n {FILES}, or in /etc/security/limits.conf: * hard nofile {FILES}"
+    if most == resource.RLIM_INFINITY or most >= FILES:
+        return ok("not limited" if most == resource.RLIM_INFINITY else f"{most} at most")
+    if most < FEW_FILES:
+        return wrong(f"{most} at most", mend)
+    return odd(f"{most} at most, so about {most - 100} connections", mend)
 
 
 def memory(scope: Scope) -> Finding:
@@ -72,9 +74,9 @@ def disk_space(scope: Scope) -> Finding:
     free = shutil.disk_usage(place).free
     space = f"{free / _GIB:.1f} GiB free at {place}"
     if free < LITTLE_DISK:
-        return wrong(space, f"free some, or name another place with --data-dir: du -xh --max-depth 2 {place} | sort -h | tail")
+        return wrong(space, f"free some, or name another place with --data-dir: du -xh --max-depth 2 {quoted(place)} | sort -h | tail")
     if free < DISK and not scope.simulate:
-        return odd(f"{space}, which is little for images", f"du -xh --max-depth 2 {place} | sort -h | tail")
+        return odd(f"{space}, which is little for images", f"du -xh --max-depth 2 {quoted(place)} | sort -h | tail")
     return ok(space)
 
 
@@ -85,7 +87,9 @@ def inodes(scope: Scope) -> Finding:
     if not status.f_files:
         return ok("not limited")
     space = f"{status.f_favail} of {status.f_files} free at {place}"
-    return wrong(space, f"remove files: du --inodes -x --max-depth 2 {place} | sort -n | tail") if status.f_favail < 5000 else ok(space)
+    if status.f_favail < FEW_INODES:
+        return wrong(space, f"remove files: du --inodes -x --max-depth 2 {quoted(place)} | sort -n | tail")
+    return ok(space)
 
 
 def mount(scope: Scope) -> Finding:
@@ -94,10 +98,10 @@ def mount(scope: Scope) -> Finding:
     target, options, kind = mounted(place, text("/proc/self/mountinfo"))
     findings = []
     if "ro" in options:
-        findings.append(wrong(f"{target} is mounted read-only", f"mount -o remount,rw {target}"))
+        findings.append(wrong(f"{target} is mounted read-only", f"mount -o remount,rw {quoted(target)}"))
     if not scope.simulate:
         findings += [
-            wrong(f"{target} is mounted {option}: containers do not run on it", f"mount -o remount,{option[2:]} {target}")
+            wrong(f"{target} is mounted {option}: containers do not run on it", f"mount -o remount,{option[2:]} {quoted(target)}")
             for option in ("noexec", "nodev") if option in options
         ]  # fmt: skip
         if kind == "overlay":

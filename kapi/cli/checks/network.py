@@ -32,19 +32,20 @@ def ports(scope: Scope) -> Finding:
     wanted = {scope.port: "the API server"} if scope.simulate else {scope.port: "the API server", **PORTS}
     sockets = _listening()
     findings = []
-    taken = 0
+    held = []
     for port, whose in wanted.items():
         if port not in sockets:
             continue
         holder = _holder(sockets[port])
         if holder and scope.data_dir.absolute() in {found.data_dir for found in running() if found.pid == holder.pid}:
-            taken += 1
+            held.append(port)
             continue
         who = f"see what has it: ss -ltnp 'sport = :{port}'"
         simulate = ["--simulate"] if scope.simulate else []
         mend = f"{advice.command('up', scope.data_dir, *simulate, '--port', 'N')}, or {who}" if port == scope.port else who
         findings.append(wrong(f"{port}, for {whose}, is taken by {_named(holder)}", mend))
-    return joined(findings, f"{', '.join(map(str, wanted))}: {'held by this cluster' if taken else 'free'}")
+    groups = (held, "held by this cluster"), ([port for port in wanted if port not in held], "free")
+    return joined(findings, "; ".join(f"{', '.join(map(str, ports))}: {state}" for ports, state in groups if ports))
 
 
 def _named(holder: Running | None) -> str:

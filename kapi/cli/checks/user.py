@@ -3,12 +3,13 @@
 import os
 import re
 import time
+from pathlib import Path
 
 import yaml
 
 from certs import userconfig
 from kapi.cli import advice
-from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
+from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, quoted, text, wrong
 
 NEEDED = {
     0: "CAP_CHOWN", 1: "CAP_DAC_OVERRIDE", 3: "CAP_FOWNER", 5: "CAP_KILL", 6: "CAP_SETGID", 7: "CAP_SETUID", 8: "CAP_SETPCAP",
@@ -18,6 +19,9 @@ NEEDED = {
 USEFUL = {10: "CAP_NET_BIND_SERVICE", 13: "CAP_NET_RAW", 19: "CAP_SYS_PTRACE", 24: "CAP_SYS_RESOURCE", 27: "CAP_MKNOD"}
 _LOCKED_SECONDS = 60.0
 """A kubeconfig that is locked for longer was left so by a program that died."""
+
+
+_ELSEWHERE = "name another file in KUBECONFIG, or start clusters with --no-kubeconfig"
 
 
 def privileges(scope: Scope) -> Finding:
@@ -52,21 +56,34 @@ def of_mask(mask: int) -> Finding:
 
 def kubeconfig(scope: Scope) -> Finding:
     """The file kubectl reads, and `kapi up` writes."""
-    path = userconfig.default_path()
+    try:
+        return _kubeconfig(userconfig.default_path())
+    except PermissionError as why:
+        return odd(f"{why.filename} cannot be looked at: {why.strerror}", _ELSEWHERE)
+
+
+def _kubeconfig(path: Path) -> Finding:
     lock = path.with_name(f"{path.name}.lock")
+    aside = f"mv {quoted(path)} {quoted(f'{path}.broken')}"
     findings = []
     if lock.exists() and time.time() - lock.stat().st_mtime > _LOCKED_SECONDS:
-        findings.append(wrong(f"{path} is locked by a program that is gone", f"rm {lock}"))
-    if not path.exists():
+        findings.append(wrong(f"{path} is locked by a program that is gone", f"rm {quoted(lock)}"))
+    try:
+        userconfig.check_writable(path)
+    except ValueError as why:
+        findings.append(odd(f"no context can go into {path}: {why}", _ELSEWHERE))
+    except OSError as why:
+        findings.append(odd(f"no context can go into {path}: {why.strerror} ({why.filename})", _ELSEWHERE))
+    if not path.is_file():
         return joined(findings, f"{path} is not there yet")
     try:
         content = yaml.safe_load(path.read_bytes())
     except OSError as why:
-        return wrong(f"{path} cannot be read: {why.strerror}", f"ls -ld {path}; or name another file in KUBECONFIG")
+        return wrong(f"{path} cannot be read: {why.strerror}", f"ls -ld {quoted(path)}; or name another file in KUBECONFIG")
     except (yaml.YAMLError, UnicodeDecodeError):
-        return wrong(f"{path} is no YAML", f"mv {path} {path}.broken")
+        return wrong(f"{path} is no YAML", aside)
     if content is not None and not isinstance(content, dict):
-        return wrong(f"{path} is no kubeconfig", f"mv {path} {path}.broken")
+        return wrong(f"{path} is no kubeconfig", aside)
     if path.stat().st_mode & 0o077:
-        findings.append(odd(f"{path} can be read by others", f"chmod 600 {path}"))
+        findings.append(odd(f"{path} can be read by others", f"chmod 600 {quoted(path)}"))
     return joined(findings, str(path))

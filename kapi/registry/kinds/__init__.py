@@ -1,4 +1,4 @@
-"""The list of strategies: one line for every built-in resource that differs from the plain Strategy."""
+"""The list of strategies: one line for every built-in resource, PlainStrategy where there is nothing to default or validate."""
 
 from kapi.registry.kinds.admissionregistration.policies import (
     MutatingBindingStrategy,
@@ -17,11 +17,9 @@ from kapi.registry.kinds.apps.workloads import (
     ReplicaSetStrategy,
     ReplicationControllerStrategy,
 )
-from kapi.registry.kinds.authentication import SelfSubjectReviewStrategy, TokenReviewStrategy
 from kapi.registry.kinds.authorization import (
     AccessReviewStrategy,
     LocalAccessReviewStrategy,
-    RulesReviewStrategy,
     SubjectAccessReviewStrategy,
 )
 from kapi.registry.kinds.autoscaling import AutoscalerStrategy
@@ -59,7 +57,9 @@ from kapi.registry.kinds.storage import (
     VolumeAttachmentStrategy,
     VolumeAttributesClassStrategy,
 )
+from kapi.registry.kinds.storagemigration import StorageVersionMigrationStrategy
 from kapi.registry.strategy import Strategy
+from kapi.registry.validation.part import PlainStrategy
 
 STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     # (group, plural): strategy
@@ -92,11 +92,11 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("apps", "deployments"): DeploymentStrategy,
     ("apps", "replicasets"): ReplicaSetStrategy,
     ("apps", "statefulsets"): StatefulSetStrategy,
-    ("authentication.k8s.io", "selfsubjectreviews"): SelfSubjectReviewStrategy,
-    ("authentication.k8s.io", "tokenreviews"): TokenReviewStrategy,
+    ("authentication.k8s.io", "selfsubjectreviews"): PlainStrategy,
+    ("authentication.k8s.io", "tokenreviews"): PlainStrategy,
     ("authorization.k8s.io", "localsubjectaccessreviews"): LocalAccessReviewStrategy,
     ("authorization.k8s.io", "selfsubjectaccessreviews"): AccessReviewStrategy,
-    ("authorization.k8s.io", "selfsubjectrulesreviews"): RulesReviewStrategy,
+    ("authorization.k8s.io", "selfsubjectrulesreviews"): PlainStrategy,
     ("authorization.k8s.io", "subjectaccessreviews"): SubjectAccessReviewStrategy,
     ("autoscaling", "horizontalpodautoscalers"): AutoscalerStrategy,
     ("batch", "cronjobs"): CronJobStrategy,
@@ -136,4 +136,5 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
     ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
     ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
+    ("storagemigration.k8s.io", "storageversionmigrations"): StorageVersionMigrationStrategy,
 }

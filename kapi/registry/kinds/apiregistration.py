@@ -22,10 +22,7 @@ class APIServiceStrategy(RuledStrategy):
         "Name", "Service: The reference to the service that hosts this API endpoint.", "Available: Whether this service is available.",
         "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        if (service := obj["spec"].get("service")) is not None:
-            service.setdefault("port", 443)
+    defaults = {"spec.service.port": 443}
 
     def prepare(self, new: Object, old: Object | None) -> None:
         if old is None and new["spec"].get("service") is None:
@@ -33,11 +30,11 @@ class APIServiceStrategy(RuledStrategy):
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, meta = new.part("spec"), new.part("metadata")
-        wanted = f"{spec.text('version')}.{spec.text('group')}"
-        form = f'must be `spec.version+"."+spec.group`: "{wanted}"'
+        name = f"{spec.text('version')}.{spec.text('group')}"
+        form = f'must be `spec.version+"."+spec.group`: "{name}"'
         if meta.text("generateName"):
             meta.invalid("generateName", form)
-        if meta.text("name") not in ("", wanted):
+        if meta.text("name") not in ("", name):
             meta.invalid("name", form)
         if spec.text("group"):
             spec.checked("group", names.dns_subdomain)
@@ -52,10 +49,10 @@ class APIServiceStrategy(RuledStrategy):
     def cells(self, obj: Object) -> list[Any]:
         service = obj["spec"].get("service")
         shown = f"{service.get('namespace')}/{service.get('name')}" if service else "Local"
-        found = next((c for c in (obj.get("status") or {}).get("conditions") or () if c.get("type") == "Available"), None)
-        available = "Unknown" if found is None else found.get("status", "")
-        if found is not None and available != "True" and found.get("reason"):
-            available = f"{available} ({found['reason']})"
+        condition = next((c for c in (obj.get("status") or {}).get("conditions") or () if c.get("type") == "Available"), None)
+        available = "Unknown" if condition is None else condition.get("status", "")
+        if condition is not None and available != "True" and condition.get("reason"):
+            available = f"{available} ({condition['reason']})"
         return [shown, available]
 
 

@@ -1,4 +1,4 @@
-"""authorization.k8s.io: SubjectAccessReview, its local and self forms, SelfSubjectRulesReview. Validation only.
+"""authorization.k8s.io: SubjectAccessReview with its local and self forms. Validation only.
 
 None of them is stored: kapi.api fills in `status` from the authorizers of kapi.access and returns the object.
 """
@@ -23,16 +23,16 @@ class AccessReviewStrategy(PlainStrategy):
     def check(self, new: Part, old: Object | None) -> None:
         _check_no_metadata(new)
         spec = new.part("spec")
-        wanted, path = "resourceAttributes", "nonResourceAttributes"
-        if wanted in spec and path in spec:
+        resource, path = "resourceAttributes", "nonResourceAttributes"
+        if resource in spec and path in spec:
             _refuse_path(spec, "cannot be specified in combination with resourceAttributes")
-        if wanted not in spec and path not in spec:
-            spec.invalid(wanted, ONE_OF)
+        if resource not in spec and path not in spec:
+            spec.invalid(resource, ONE_OF)
         if self.names_user and not spec.text("user") and not spec.items("groups"):
             new.e.invalid("spec.user", "", "at least one of user or group must be specified")
         for kind in ("fieldSelector", "labelSelector"):
-            if kind in spec.part(wanted):
-                _check_selector(spec.part(wanted).part(kind))
+            if kind in spec.part(resource):
+                _check_selector(spec.part(resource).part(kind))
 
 
 class SubjectAccessReviewStrategy(AccessReviewStrategy):
@@ -51,15 +51,11 @@ class LocalAccessReviewStrategy(SubjectAccessReviewStrategy):
     def check(self, new: Part, old: Object | None) -> None:
         super().check(new, old)
         spec, namespace = new.part("spec"), new.part("metadata").text("namespace")
-        wanted = spec.part("resourceAttributes")
-        if "resourceAttributes" in spec and wanted.text("namespace") != namespace:
-            new.e.invalid(wanted.path("namespace"), wanted.text("namespace"), "must match metadata.namespace")
+        attributes = spec.part("resourceAttributes")
+        if "resourceAttributes" in spec and attributes.text("namespace") != namespace:
+            new.e.invalid(attributes.path("namespace"), attributes.text("namespace"), "must match metadata.namespace")
         if "nonResourceAttributes" in spec:
             _refuse_path(spec, "disallowed on this kind of request")
-
-
-class RulesReviewStrategy(PlainStrategy):
-    """SelfSubjectRulesReview: lists what the caller may do in a namespace."""
 
 
 def _refuse_path(spec: Part, why: str) -> None:

@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscaler, served as autoscaling/v1 and v2 and kept as v2. Rules are those of v2, whatever the request spoke.
+"""HorizontalPodAutoscaler, served as autoscaling/v1 and v2 and kept as v2. Rules are those of v2 for requests of both versions.
 
 v1 knows one metric, the CPU; the others travel in annotations (see `v1_of`).
 """
@@ -27,7 +27,7 @@ DOWN: Object = {"selectPolicy": "Max", "policies": [{"type": "Percent", "value":
 LONGEST_WINDOW, LONGEST_PERIOD = 3600, 1800
 
 
-def _speaks_v1(obj: Object) -> bool:
+def _is_v1(obj: Object) -> bool:
     spec = obj.get("spec") or {}
     return obj.get("apiVersion") == V1 or "targetCPUUtilizationPercentage" in spec
 
@@ -46,7 +46,7 @@ class AutoscalerStrategy(RuledStrategy):
     def default(self, obj: Object) -> None:
         spec = obj["spec"]
         spec.setdefault("minReplicas", 1)
-        if _speaks_v1(obj):
+        if _is_v1(obj):
             annotations = obj["metadata"].get("annotations") or {}
             if METRICS not in annotations:
                 spec.setdefault("targetCPUUtilizationPercentage", CPU_PERCENT)
@@ -59,7 +59,7 @@ class AutoscalerStrategy(RuledStrategy):
             behavior["scaleDown"] = {**meta.clone(DOWN), **(behavior.get("scaleDown") or {})}
 
     def check(self, new: Part, old: Object | None) -> None:
-        whole = v2_of(new.obj) if _speaks_v1(new.obj) else new.obj
+        whole = v2_of(new.obj) if _is_v1(new.obj) else new.obj
         _check_spec(Part(new.e, "spec", whole["spec"]), (old or {}).get("spec") or {})
 
     def check_status(self, new: Part, old: Object) -> None:
@@ -73,7 +73,7 @@ class AutoscalerStrategy(RuledStrategy):
         return v1_of(obj) if version == V1 else obj
 
     def cells(self, obj: Object) -> list[Any]:
-        if _speaks_v1(obj):
+        if _is_v1(obj):
             obj = v2_of(obj)
         spec, status = obj["spec"], obj.get("status") or {}
         reference = f"{spec['scaleTargetRef'].get('kind')}/{spec['scaleTargetRef'].get('name')}"
@@ -172,13 +172,13 @@ def _check_source(source: Part, kind: str) -> None:
     else:
         source.part("metric").named("name", names.path_segment, "must specify a metric name")
         source.part("metric").selector("selector")
-    target, wanted = source.part("target"), _TARGETS[kind]
+    target, allowed = source.part("target"), _TARGETS[kind]
     _check_target(target)
-    given = sum(value in target for value in wanted.one_of)
+    given = sum(value in target for value in allowed.one_of)
     if not given:
-        target.required(wanted.named, wanted.needed)
-    if given > 1 and wanted.excess[0]:
-        target.forbidden(*wanted.excess)
+        target.required(allowed.named, allowed.needed)
+    if given > 1 and allowed.excess[0]:
+        target.forbidden(*allowed.excess)
 
 
 def _check_target(target: Part) -> None:
@@ -213,7 +213,7 @@ def v2_of(obj: Object) -> Object:
     """A v1 autoscaler as v2."""
     metadata, spec, status = dict(obj["metadata"]), dict(obj["spec"]), dict(obj.get("status") or {})
     annotations = dict(metadata.get("annotations") or {})
-    metrics, behavior = _taken(annotations, METRICS), _taken(annotations, BEHAVIOR)
+    metrics, behavior = _pop_annotation(annotations, METRICS), _pop_annotation(annotations, BEHAVIOR)
     percent = spec.pop("targetCPUUtilizationPercentage", None)
     if percent is not None:
         cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}
@@ -223,15 +223,15 @@ def v2_of(obj: Object) -> Object:
     if behavior:
         spec["behavior"] = behavior
     current = status.pop("currentCPUUtilizationPercentage", None)
-    status["currentMetrics"] = _taken(annotations, CURRENT)
+    status["currentMetrics"] = _pop_annotation(annotations, CURRENT)
     if current is not None:
         cpu = {"name": "cpu", "current": {"averageUtilization": current}}
         status["currentMetrics"] = [{"type": "Resource", "resource": cpu}, *(status["currentMetrics"] or [])]
-    if conditions := _taken(annotations, CONDITIONS):
+    if conditions := _pop_annotation(annotations, CONDITIONS):
         status["conditions"] = conditions
     if not status.get("currentReplicas"):
         status.pop("currentReplicas", None)
-    return {**obj, "metadata": _annotated(metadata, annotations), "spec": spec, "status": status}
+    return {**obj, "metadata": _with_annotations(metadata, annotations), "spec": spec, "status": status}
 
 
 def v1_of(obj: Object) -> Object:
@@ -247,30 +247,30 @@ def v1_of(obj: Object) -> Object:
     kept = {METRICS: others, BEHAVIOR: spec.pop("behavior", None), CURRENT: rest, CONDITIONS: status.pop("conditions", None)}
     annotations.update((key, orjson.dumps(value).decode()) for key, value in kept.items() if value)
     status.setdefault("currentReplicas", 0)
-    return {**obj, "metadata": _annotated(metadata, annotations), "spec": spec, "status": status}
+    return {**obj, "metadata": _with_annotations(metadata, annotations), "spec": spec, "status": status}
 
 
 def _split_cpu(metrics: list[Object], field: str) -> tuple[int | None, list[Object]]:
     """The utilization of the CPU metric, and the metrics that are not it."""
-    found, others = None, []
+    utilization, others = None, []
     for metric in metrics:
         source = metric.get("resource") or {}
         percent = (source.get(field) or {}).get("averageUtilization")
-        if found is None and source.get("name") == "cpu" and percent is not None:
-            found = percent
+        if utilization is None and source.get("name") == "cpu" and percent is not None:
+            utilization = percent
         else:
             others.append(metric)
-    return found, others
+    return utilization, others
 
 
-def _taken(annotations: dict[str, str], key: str) -> Any:
+def _pop_annotation(annotations: dict[str, str], key: str) -> Any:
     try:
         return orjson.loads(annotations.pop(key, "null"))
     except ValueError:
         return None
 
 
-def _annotated(metadata: Object, annotations: dict[str, str]) -> Object:
+def _with_annotations(metadata: Object, annotations: dict[str, str]) -> Object:
     metadata.pop("annotations", None)
     return {**metadata, "annotations": annotations} if annotations else metadata
 
@@ -293,8 +293,8 @@ def _shown_metric(metric: Object, now: Object) -> str:
         if "averageValue" in target:
             return f"{spec.get('name')}: {values.get('averageValue', '<unknown>')}/{target['averageValue']}"
         percent = f"{values['averageUtilization']}%" if "averageUtilization" in values else "<unknown>"
-        wanted = f"{target['averageUtilization']}%" if "averageUtilization" in target else "<auto>"
-        return f"{spec.get('name')}: {percent}/{wanted}"
+        target_percent = f"{target['averageUtilization']}%" if "averageUtilization" in target else "<auto>"
+        return f"{spec.get('name')}: {percent}/{target_percent}"
     if source == "pods" or "averageValue" in target:
         average = " (avg)" if source != "pods" else ""
         return f"{values.get('averageValue', '<unknown>')}/{target.get('averageValue')}{average}"

@@ -30,7 +30,7 @@ _PEM_TYPE = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 def pem_types(data: bytes) -> list[str]:
     """The kinds of blocks in a PEM text."""
-    return [found.decode() for found in _PEM_TYPE.findall(data)]
+    return [name.decode() for name in _PEM_TYPE.findall(data)]
 
 
 class CertificateSigningRequestStrategy(RuledStrategy):
@@ -39,12 +39,14 @@ class CertificateSigningRequestStrategy(RuledStrategy):
     name_check = staticmethod(names.path_segment)
     generation = False
     reset_fields = (("spec",),)
-    fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
+    selects_namespace = False
+    fields = rules.selectable("spec.signerName")
     columns = rules.columns(
-        "Name", "Age", "SignerName=certificates.v1.CertificateSigningRequestSpec.signerName",
-        "Requestor=certificates.v1.CertificateSigningRequestSpec.request",
+        "Name", "Age", "SignerName@spec.signerName",
+        "Requestor@spec.username=certificates.v1.CertificateSigningRequestSpec.request",
         "RequestedDuration=certificates.v1.CertificateSigningRequestSpec.expirationSeconds",
         "Condition=certificates.v1.CertificateSigningRequestStatus.conditions",
+        of="certificates.v1.CertificateSigningRequest",
     )  # fmt: skip
 
     def prepare(self, new: Object, old: Object | None) -> None:
@@ -66,7 +68,7 @@ class CertificateSigningRequestStrategy(RuledStrategy):
         status.pop("conditions", None)
         if conditions:
             status["conditions"] = conditions
-        _stamp(new, old)
+        _set_condition_times(new, old)
 
     def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
         """/approval changes the conditions and nothing else."""
@@ -77,7 +79,7 @@ class CertificateSigningRequestStrategy(RuledStrategy):
         new["status"] = {k: v for k, v in (old.get("status") or {}).items() if k != "conditions"}
         if conditions:
             new["status"]["conditions"] = conditions
-        _stamp(new, old)
+        _set_condition_times(new, old)
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, seen = new.part("spec"), set[str]()
@@ -93,17 +95,15 @@ class CertificateSigningRequestStrategy(RuledStrategy):
             spec.at_least("expirationSeconds", SHORTEST, text)
 
     def cells(self, obj: Object) -> list[Any]:
-        spec, status = obj["spec"], obj.get("status") or {}
-        seconds = spec.get("expirationSeconds")
-        expiration = duration.human(seconds) if seconds is not None else "<none>"
-        return [spec.get("signerName", ""), spec.get("username", ""), expiration, _condition(status)]
+        seconds = obj["spec"].get("expirationSeconds")
+        return [duration.human(seconds) if seconds is not None else "<none>", _condition(obj.get("status") or {})]
 
 
 def _conditions(obj: Object) -> list[Object]:
     return (obj.get("status") or {}).get("conditions") or []
 
 
-def _stamp(new: Object, old: Object) -> None:
+def _set_condition_times(new: Object, old: Object) -> None:
     """Conditions without times get them: of the last update now, of the transition when there was one."""
     since = {(c.get("type"), c.get("status")): c.get("lastTransitionTime") for c in _conditions(old)}
     now = time.stamp(time.now())
@@ -152,8 +152,9 @@ def _labels(e: Errors, field: str, name: str) -> None:
 class ClusterTrustBundleStrategy(PlainStrategy):
     """certificates.k8s.io ClusterTrustBundle."""
 
-    fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
-    columns = rules.columns("Name", "SignerName")
+    selects_namespace = False
+    fields = rules.selectable("spec.signerName")
+    columns = rules.columns("Name", "SignerName@spec.signerName|<none>")
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, meta = new.part("spec"), new.part("metadata")
@@ -173,22 +174,15 @@ class ClusterTrustBundleStrategy(PlainStrategy):
         if old is not None:
             new.e.immutable("spec.signerName", by, old["spec"].get("signerName") or "")
 
-    def cells(self, obj: Object) -> list[Any]:
-        return [obj["spec"].get("signerName") or "<none>"]
-
 
 class PodCertificateRequestStrategy(RuledStrategy):
     """certificates.k8s.io PodCertificateRequest."""
 
     generation = False
-    fields = {
-        "spec.signerName": lambda o: o["spec"].get("signerName") or "",
-        "spec.podName": lambda o: o["spec"].get("podName") or "",
-        "spec.nodeName": lambda o: o["spec"].get("nodeName") or "",
-    }
-
-    def default(self, obj: Object) -> None:
-        obj["spec"].setdefault("maxExpirationSeconds", 86400)
+    selects_namespace = False
+    immutable = ("spec",)
+    fields = rules.selectable("spec.signerName", "spec.podName", "spec.nodeName")
+    defaults = {"spec.maxExpirationSeconds": 86400}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -202,5 +196,3 @@ class PodCertificateRequestStrategy(RuledStrategy):
                 new.e.too_long(spec.path(field), 128)
         if not SHORTEST_POD_CERTIFICATE <= spec.number("maxExpirationSeconds") <= LONGEST_POD_CERTIFICATE:
             spec.invalid("maxExpirationSeconds", f"must be in the range [{SHORTEST_POD_CERTIFICATE}, {LONGEST_POD_CERTIFICATE}]")
-        if old is not None:
-            new.immutable(old, "spec")

@@ -54,10 +54,12 @@ COLUMNS = {
         "Last Schedule=batch.v1.CronJobStatus.lastScheduleTime", "Age", *_TEMPLATE, "Selector+=batch.v1.JobSpec.selector",
     ),
     "nodes": rules.columns(
-        "Name", "Status: The status of the node", "Roles: The roles of the node", "Age", "Version=core.v1.NodeSystemInfo.kubeletVersion",
+        "Name", "Status: The status of the node", "Roles: The roles of the node", "Age", "Version@status.nodeInfo.kubeletVersion",
         "Internal-IP+=core.v1.NodeStatus.addresses", "External-IP+=core.v1.NodeStatus.addresses",
-        "OS-Image+=core.v1.NodeSystemInfo.osImage", "Kernel-Version+=core.v1.NodeSystemInfo.kernelVersion",
-        "Container-Runtime+=core.v1.NodeSystemInfo.containerRuntimeVersion",
+        "OS-Image+@status.nodeInfo.osImage|<unknown>",
+        "Kernel-Version+@status.nodeInfo.kernelVersion|<unknown>",
+        "Container-Runtime+@status.nodeInfo.containerRuntimeVersion|<unknown>",
+        of="core.v1.Node",
     ),
-    "namespaces": rules.columns("Name", "Status: The status of the namespace", "Age"),
+    "namespaces": rules.columns("Name", "Status@status.phase: The status of the namespace", "Age"),
 }  # fmt: skip

@@ -1,7 +1,6 @@
 """Lease and LeaseCandidate (coordination.k8s.io)."""
 
 import re
-from typing import Any
 
 from kapi.objects import names
 from kapi.objects.meta import Object
@@ -17,10 +16,8 @@ class LeaseStrategy(PlainStrategy):
     loose_finalizers = True
     unconditional_update = False
     create_on_update = True
-    columns = rules.columns("Name", "Holder=coordination.v1.LeaseSpec.holderIdentity", "Age")
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
+    columns = rules.columns("Name", "Holder@spec.holderIdentity", "Age", of="coordination.v1.Lease")
+    defaults = {"spec": {}}
 
     def prepare(self, new: Object, old: Object | None) -> None:
         for field in ("strategy", "preferredHolder"):  # coordinated leader election is off by default
@@ -36,17 +33,18 @@ class LeaseStrategy(PlainStrategy):
         if spec.text("preferredHolder") and not spec.text("strategy"):
             spec.forbidden("preferredHolder", "may only be specified if `strategy` is defined")
 
-    def cells(self, obj: Object) -> list[Any]:
-        return [(obj.get("spec") or {}).get("holderIdentity", "")]
-
 
 class LeaseCandidateStrategy(PlainStrategy):
     """coordination.k8s.io LeaseCandidate."""
 
     create_on_update = True
     unconditional_update = False
-    fields = {"spec.leaseName": lambda o: o["spec"].get("leaseName") or ""}
-    columns = rules.columns("Name", "LeaseName", "BinaryVersion", "EmulationVersion", "PingTime", "RenewTime", "Strategy", "Age")
+    immutable = ("spec.leaseName",)
+    fields = rules.selectable("spec.leaseName")
+    columns = rules.columns(
+        "Name", "LeaseName@spec.leaseName", "BinaryVersion@spec.binaryVersion", "EmulationVersion@spec.emulationVersion",
+        "PingTime@spec.pingTime", "RenewTime@spec.renewTime", "Strategy@spec.strategy", "Age",
+    )  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -59,9 +57,3 @@ class LeaseCandidateStrategy(PlainStrategy):
         elif spec.get("strategy") == "OldestEmulationVersion":
             spec.need("emulationVersion", "must be specified when `strategy` is 'OldestEmulationVersion'")
         spec.named("strategy", names.qualified_name)
-        if old is not None:
-            spec.immutable(old["spec"], "leaseName")
-
-    def cells(self, obj: Object) -> list[Any]:
-        spec = obj["spec"]
-        return [spec.get(f, "") for f in ("leaseName", "binaryVersion", "emulationVersion", "pingTime", "renewTime", "strategy")]

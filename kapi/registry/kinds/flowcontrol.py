@@ -20,7 +20,6 @@ URL_FAULTS: dict[str, Callable[[str], bool]] = {
     "must not contain double slash": lambda url: "//" in url,
     "wildcard can only do suffix matching": lambda url: "*" in url and not (url.endswith("/*") and url.count("*") == 1),
 }
-QUEUING = {"handSize": 8, "queues": 64, "queueLengthLimit": 50}
 MOST_QUEUES, MOST_ENTROPY = 10_000_000, 60
 
 
@@ -28,14 +27,13 @@ class FlowSchemaStrategy(RuledStrategy):
     """flowcontrol.apiserver.k8s.io FlowSchema."""
 
     columns = rules.columns(
-        "Name", "PriorityLevel=flowcontrol.v1.PriorityLevelConfigurationReference.name",
-        "MatchingPrecedence#=flowcontrol.v1.FlowSchemaSpec.matchingPrecedence",
-        "DistinguisherMethod=flowcontrol.v1.FlowSchemaSpec.distinguisherMethod", "Age",
+        "Name", "PriorityLevel@spec.priorityLevelConfiguration.name",
+        "MatchingPrecedence#@spec.matchingPrecedence",
+        "DistinguisherMethod@spec.distinguisherMethod.type|<none>=flowcontrol.v1.FlowSchemaSpec.distinguisherMethod", "Age",
         "MissingPL: references a broken or non-existent PriorityLevelConfiguration",
+        of="flowcontrol.v1.FlowSchema",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj["spec"]["matchingPrecedence"] = obj["spec"].get("matchingPrecedence") or 1000
+    defaults_of_empty = {"spec.matchingPrecedence": 1000}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -48,12 +46,8 @@ class FlowSchemaStrategy(RuledStrategy):
             _check_rule(rule)
 
     def cells(self, obj: Object) -> list[Any]:
-        spec = obj["spec"]
         dangling = next((c for c in (obj.get("status") or {}).get("conditions") or () if c.get("type") == "Dangling"), None)
-        missing = "?" if dangling is None else str(dangling.get("status") == "True")
-        method = (spec.get("distinguisherMethod") or {}).get("type") or "<none>"
-        level = spec["priorityLevelConfiguration"]["name"]
-        return [level, spec["matchingPrecedence"], method, missing]
+        return ["?" if dangling is None else str(dangling.get("status") == "True")]
 
 
 def _check_precedence(spec: Part, name: str) -> None:
@@ -99,7 +93,7 @@ def _check_account(account: Part) -> None:
     account.named("namespace", names.dns_label, "must specify namespace for service account")
 
 
-def _wild(rule: Part, field: str, what: str, needed: str) -> bool:
+def _check_wildcard(rule: Part, field: str, what: str, needed: str) -> bool:
     """'*' alone or others; False when there is nothing more to ask."""
     values = rule.items(field)
     if rule.need(field, needed) and len(values) > 1 and "*" in values:
@@ -108,17 +102,17 @@ def _wild(rule: Part, field: str, what: str, needed: str) -> bool:
 
 
 def _check_verbs(rule: Part) -> None:
-    if _wild(rule, "verbs", "verbs", "verbs must contain at least one value") and not set(rule.items("verbs")) <= set(VERBS):
+    if _check_wildcard(rule, "verbs", "verbs", "verbs must contain at least one value") and not set(rule.items("verbs")) <= set(VERBS):
         rule.e.unsupported(rule.path("verbs"), rule.items("verbs"), VERBS)
 
 
 def _check_resources(rule: Part) -> None:
     _check_verbs(rule)
-    _wild(rule, "apiGroups", "api groups", "resource rules must supply at least one api group")
-    _wild(rule, "resources", "resources", "resource rules must supply at least one resource")
+    _check_wildcard(rule, "apiGroups", "api groups", "resource rules must supply at least one api group")
+    _check_wildcard(rule, "resources", "resources", "resource rules must supply at least one resource")
     if not rule.items("namespaces") and rule.get("clusterScope"):
         return
-    if _wild(rule, "namespaces", "namespaces", "resource rules that are not cluster scoped must supply at least one namespace"):
+    if _check_wildcard(rule, "namespaces", "namespaces", "resource rules that are not cluster scoped must supply at least one namespace"):
         for at, namespace in rule.values("namespaces"):
             for message in names.dns_label(namespace):
                 rule.e.invalid(at, namespace, NAMESPACE_FORM + message)
@@ -126,7 +120,7 @@ def _check_resources(rule: Part) -> None:
 
 def _check_urls(rule: Part) -> None:
     _check_verbs(rule)
-    if _wild(rule, "nonResourceURLs", "non-resource URLs", "nonResourceURLs must contain at least one value"):
+    if _check_wildcard(rule, "nonResourceURLs", "non-resource URLs", "nonResourceURLs must contain at least one value"):
         for at, url in rule.values("nonResourceURLs"):
             if url != "/" and (fault := next((text for text, wrong in URL_FAULTS.items() if wrong(url)), None)):
                 rule.e.invalid(at, url, fault)
@@ -136,19 +130,20 @@ class PriorityLevelStrategy(RuledStrategy):
     """flowcontrol.apiserver.k8s.io PriorityLevelConfiguration."""
 
     columns = rules.columns(
-        "Name", "Type=flowcontrol.v1.PriorityLevelConfigurationSpec.type",
-        "NominalConcurrencyShares=flowcontrol.v1.LimitedPriorityLevelConfiguration.nominalConcurrencyShares",
-        "Queues=flowcontrol.v1.QueuingConfiguration.queues", "HandSize=flowcontrol.v1.QueuingConfiguration.handSize",
-        "QueueLengthLimit=flowcontrol.v1.QueuingConfiguration.queueLengthLimit", "Age",
+        "Name", "Type@spec.type",
+        "NominalConcurrencyShares@spec.limited.nominalConcurrencyShares|<none>",
+        "Queues@spec.limited.limitResponse.queuing.queues|<none>", "HandSize@spec.limited.limitResponse.queuing.handSize|<none>",
+        "QueueLengthLimit@spec.limited.limitResponse.queuing.queueLengthLimit|<none>", "Age",
+        of="flowcontrol.v1.PriorityLevelConfiguration",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        for kind, shares in (("limited", 30), ("exempt", 0)):
-            if (part := obj["spec"].get(kind)) is not None:
-                defaults = {"nominalConcurrencyShares": shares, "lendablePercent": 0}
-                part.update((field, value) for field, value in defaults.items() if part.get(field) is None)
-        if (queuing := ((obj["spec"].get("limited") or {}).get("limitResponse") or {}).get("queuing")) is not None:
-            queuing.update((field, value) for field, value in QUEUING.items() if not queuing.get(field))
+    defaults = {
+        "spec.limited.nominalConcurrencyShares": 30, "spec.limited.lendablePercent": 0,
+        "spec.exempt.nominalConcurrencyShares": 0, "spec.exempt.lendablePercent": 0,
+    }  # fmt: skip
+    defaults_of_empty = {
+        "spec.limited.limitResponse.queuing.handSize": 8, "spec.limited.limitResponse.queuing.queues": 64,
+        "spec.limited.limitResponse.queuing.queueLengthLimit": 50,
+    }  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -166,19 +161,13 @@ class PriorityLevelStrategy(RuledStrategy):
         else:
             spec.unsupported("type", ("Exempt", "Limited"))
 
-    def cells(self, obj: Object) -> list[Any]:
-        limited = obj["spec"].get("limited") or {}
-        queuing = (limited.get("limitResponse") or {}).get("queuing") or {}
-        cells = [str(queuing.get(field, "<none>")) for field in ("queues", "handSize", "queueLengthLimit")]
-        return [obj["spec"]["type"], str(limited.get("nominalConcurrencyShares", "<none>")), *cells]
-
 
 def _check_exempt(exempt: Part) -> None:
     exempt.at_least("nominalConcurrencyShares", 0, "must be a non-negative integer")
-    _check_lent(exempt)
+    _check_lendable_percent(exempt)
 
 
-def _check_lent(part: Part) -> None:
+def _check_lendable_percent(part: Part) -> None:
     if not 0 <= part.number("lendablePercent") <= 100:
         part.invalid("lendablePercent", "must be between 0 and 100, inclusive")
 
@@ -196,7 +185,7 @@ def _check_limited(limited: Part) -> None:
             response.required("queuing", "must not be empty if limited.limitResponse.type is Limited")
     else:
         response.unsupported("type", ("Queue", "Reject"))
-    _check_lent(limited)
+    _check_lendable_percent(limited)
     limited.at_least("borrowingLimitPercent", 0, "if specified, must be a non-negative integer")
 
 

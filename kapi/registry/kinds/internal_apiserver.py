@@ -12,7 +12,7 @@ class StorageVersionStrategy(RuledStrategy):
     """internal.apiserver.k8s.io StorageVersion."""
 
     generation = False
-    columns = (NAME_COLUMN, *rules.columns("CommonEncodingVersion", "StorageVersions", "Age"))
+    columns = (NAME_COLUMN, *rules.columns("CommonEncodingVersion@status.commonEncodingVersion|<unset>", "StorageVersions", "Age"))
 
     def check(self, new: Part, old: Object | None) -> None:
         meta = new.part("metadata")
@@ -22,4 +22,4 @@ class StorageVersionStrategy(RuledStrategy):
     def cells(self, obj: Object) -> list[Any]:
         status = obj.get("status") or {}
         servers = [f"{s.get('apiServerID')}={s.get('encodingVersion')}" for s in status.get("storageVersions") or ()]
-        return [status.get("commonEncodingVersion", "<unset>"), rules.shown(servers, "<unset>")]
+        return [rules.shown(servers, "<unset>")]

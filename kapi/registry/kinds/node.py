@@ -1,7 +1,5 @@
 """RuntimeClass (node.k8s.io)."""
 
-from typing import Any
-
 from kapi.objects import names
 from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import container_resources, placement
@@ -14,7 +12,7 @@ class RuntimeClassStrategy(PlainStrategy):
 
     loose_finalizers = True
     unconditional_update = False
-    columns = rules.columns("Name", "Handler=node.v1.RuntimeClass.handler", "Age")
+    columns = rules.columns("Name", "Handler@handler", "Age", of="node.v1.RuntimeClass")
 
     def check(self, new: Part, old: Object | None) -> None:
         if old is not None:
@@ -31,6 +29,3 @@ class RuntimeClassStrategy(PlainStrategy):
             if toleration in seen:
                 new.e.duplicate(at, internal.to_internal("Toleration", toleration))
             seen.append(toleration)
-
-    def cells(self, obj: Object) -> list[Any]:
-        return [obj.get("handler", "")]

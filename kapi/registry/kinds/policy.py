@@ -1,7 +1,5 @@
 """PodDisruptionBudget (policy/v1)."""
 
-from typing import Any
-
 from kapi.objects import names
 from kapi.objects.meta import Object
 from kapi.registry.validation import rules
@@ -15,17 +13,12 @@ class PodDisruptionBudgetStrategy(RuledStrategy):
     name_check = staticmethod(names.path_segment)
     unconditional_update = False
     columns = rules.columns(
-        "Name", "Min Available: The minimum number of pods that must be available.",
-        "Max Unavailable: The maximum number of pods that may be unavailable.",
-        "Allowed Disruptions#: Calculated number of pods that may be disrupted at this time.", "Age",
+        "Name", "Min Available@spec.minAvailable|N/A: The minimum number of pods that must be available.",
+        "Max Unavailable@spec.maxUnavailable|N/A: The maximum number of pods that may be unavailable.",
+        "Allowed Disruptions#@status.disruptionsAllowed: Calculated number of pods that may be disrupted at this time.", "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        zero = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
-        new["status"] = (old or {}).get("status") or zero
+    defaults = {"spec": {}}
+    initial_status = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -43,9 +36,5 @@ class PodDisruptionBudgetStrategy(RuledStrategy):
     def check_status(self, new: Part, old: Object) -> None:
         status = new.part("status")
         conditions(status)
-        for field in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+        for field in self.initial_status:
             status.non_negative(field)
-
-    def cells(self, obj: Object) -> list[Any]:
-        spec, allowed = obj["spec"], (obj.get("status") or {}).get("disruptionsAllowed", 0)
-        return [*(str(spec[f]) if f in spec else "N/A" for f in ("minAvailable", "maxUnavailable")), allowed]

@@ -1,4 +1,4 @@
-"""Roles and bindings of rbac.authorization.k8s.io. Whether someone may write them (no escalation) is kapi.access's to say."""
+"""Roles and bindings of rbac.authorization.k8s.io. kapi.access checks that writers hold what they grant."""
 
 from typing import Any, ClassVar
 
@@ -63,9 +63,10 @@ class RoleBindingStrategy(PlainStrategy):
         "Name", "Role=rbac.v1.RoleBinding.roleRef", "Age", "Users+: Users in the roleBinding", "Groups+: Groups in the roleBinding",
         "ServiceAccounts+: ServiceAccounts in the roleBinding",
     )  # fmt: skip
+    defaults_of_empty = {"roleRef.apiGroup": GROUP}
 
     def default(self, obj: Object) -> None:
-        obj["roleRef"]["apiGroup"] = obj["roleRef"].get("apiGroup") or GROUP
+        super().default(obj)
         for subject in obj.get("subjects") or ():
             if not subject.get("apiGroup") and subject["kind"] in ("User", "Group"):
                 subject["apiGroup"] = GROUP

@@ -1,7 +1,5 @@
 """PriorityClass, PodGroup and Workload (scheduling.k8s.io)."""
 
-from typing import Any
-
 from kapi.objects import names
 from kapi.objects.meta import Object
 from kapi.registry.validation import rules
@@ -19,16 +17,14 @@ class PriorityClassStrategy(RuledStrategy):
 
     status = False
     columns = rules.columns(
-        "Name", "Value#=scheduling.v1.PriorityClass.value", "Global-Default=scheduling.v1.PriorityClass.globalDefault", "Age",
-        "PreemptionPolicy=scheduling.v1.PriorityClass.preemptionPolicy",
+        "Name", "Value#@value", "Global-Default@globalDefault|false", "Age",
+        "PreemptionPolicy@preemptionPolicy",
+        of="scheduling.v1.PriorityClass",
     )  # fmt: skip
+    defaults = {"value": 0, "preemptionPolicy": "PreemptLowerPriority"}
 
     def changed(self, new: Object, old: Object) -> bool:
         return False  # the first generation is the only one
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("value", 0)
-        obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
     def check(self, new: Part, old: Object | None) -> None:
         name, value = new.obj["metadata"].get("name") or "", new.number("value")
@@ -44,24 +40,22 @@ class PriorityClassStrategy(RuledStrategy):
             new.forbidden("value", f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}")
         new.enum("preemptionPolicy", POLICIES, need="", sort=False)
 
-    def cells(self, obj: Object) -> list[Any]:
-        return [obj.get("value", 0), rules.shown(bool(obj.get("globalDefault"))), obj.get("preemptionPolicy", "")]
-
 
 class PodGroupStrategy(RuledStrategy):
     """scheduling.k8s.io PodGroup."""
 
     generation = False
+    immutable = ("spec",)
 
     def check(self, new: Part, old: Object | None) -> None:
         _check_policy(new.part("spec").part("schedulingPolicy"))
         _check_claims(new.part("spec"))
-        if old is not None:
-            new.immutable(old, "spec")
 
 
 class WorkloadStrategy(PlainStrategy):
     """scheduling.k8s.io Workload."""
+
+    immutable = ("spec.podGroupTemplates",)
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, seen = new.part("spec"), set[str]()
@@ -75,8 +69,6 @@ class WorkloadStrategy(PlainStrategy):
                 new.e.unique(template.at, template.text("name"), seen)
             _check_policy(template.part("schedulingPolicy"))
             _check_claims(template)
-        if old is not None:
-            spec.immutable(old["spec"], "podGroupTemplates")
 
 
 def _check_policy(policy: Part) -> None:

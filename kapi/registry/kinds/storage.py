@@ -18,20 +18,16 @@ NO_TOKENS_IN_SECRETS = (
     "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in "
     "volume attributes"
 )
-DRIVER_DEFAULTS: Object = {
-    "attachRequired": True, "podInfoOnMount": False, "storageCapacity": False, "requiresRepublish": False, "seLinuxMount": False,
-    "fsGroupPolicy": "ReadWriteOnceWithFSType",
-}  # fmt: skip
 
 
 def provisioner(e: Errors, field: str, name: str) -> None:
-    """A driver's name: qualified, whatever its case."""
+    """A driver's name: a qualified name in any case."""
     if e.need(field, name):
         e.qualified(field, name.lower())
 
 
 def driver_name(e: Errors, field: str, name: str) -> None:
-    """A CSI driver's: a subdomain, whatever its case, of at most 63 bytes."""
+    """The name of a CSI driver: a DNS subdomain in any case, at most 63 bytes."""
     if not e.need(field, name):
         return
     if len(name) > LONGEST_DRIVER:
@@ -58,14 +54,13 @@ class StorageClassStrategy(PlainStrategy):
 
     returns_deleted = True
     columns = rules.columns(
-        "Name", "Provisioner=storage.v1.StorageClass.provisioner", "ReclaimPolicy=storage.v1.StorageClass.reclaimPolicy",
-        "VolumeBindingMode=storage.v1.StorageClass.volumeBindingMode", "AllowVolumeExpansion=storage.v1.StorageClass.allowVolumeExpansion",
+        "Name", "Provisioner@provisioner", "ReclaimPolicy@reclaimPolicy|Delete",
+        "VolumeBindingMode@volumeBindingMode|Immediate", "AllowVolumeExpansion@allowVolumeExpansion|false",
         "Age",
+        of="storage.v1.StorageClass",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("reclaimPolicy", "Delete")
-        obj.setdefault("volumeBindingMode", "Immediate")
+    defaults = {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}
+    immutable = ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
 
     def check(self, new: Part, old: Object | None) -> None:
         provisioner(new.e, "provisioner", new.text("provisioner"))
@@ -74,34 +69,29 @@ class StorageClassStrategy(PlainStrategy):
             new.enum("reclaimPolicy", ("Delete", "Retain"))
         new.enum("volumeBindingMode", ("Immediate", "WaitForFirstConsumer"))
         _check_topologies(new)
-        if old is not None:
-            new.immutable(old, "parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
 
     def row(self, obj: Object, now: float) -> list[Any]:
         annotations = obj["metadata"].get("annotations") or {}
         name, *cells = super().row(obj, now)
         return [name + (" (default)" if any(annotations.get(key) == "true" for key in DEFAULT_CLASS) else ""), *cells]
 
-    def cells(self, obj: Object) -> list[Any]:
-        return [obj["provisioner"], obj["reclaimPolicy"], obj["volumeBindingMode"], rules.shown(bool(obj.get("allowVolumeExpansion")))]
-
 
 def _check_topologies(new: Part) -> None:
     known: list[dict[str, frozenset[str]]] = [{} for _ in new.items("allowedTopologies")]
     for term in new.parts("allowedTopologies"):
-        found: dict[str, frozenset[str]] = {}
+        values: dict[str, frozenset[str]] = {}
         for part in term.parts("matchLabelExpressions"):
             seen: set[str] = set()
             part.need("values")
             part.each("values", seen=seen)
             part.checked("key", names.label_key)
-            if (key := part.text("key")) in found:
+            if (key := part.text("key")) in values:
                 part.e.duplicate(part.path("key"), key)
-            found[key] = frozenset(seen)
+            values[key] = frozenset(seen)
         for other in known:
-            if other == found:
+            if other == values:
                 term.e.duplicate(term.path("matchLabelExpressions"), "")
-        known.append(found)
+        known.append(values)
 
 
 class CSIDriverStrategy(PlainStrategy):
@@ -111,16 +101,16 @@ class CSIDriverStrategy(PlainStrategy):
     name_check = staticmethod(names.path_segment)
     unconditional_update = False
     columns = rules.columns(
-        "Name", "AttachRequired=storage.v1.CSIDriverSpec.attachRequired", "PodInfoOnMount=storage.v1.CSIDriverSpec.podInfoOnMount",
-        "StorageCapacity=storage.v1.CSIDriverSpec.storageCapacity", "TokenRequests=storage.v1.CSIDriverSpec.tokenRequests",
-        "RequiresRepublish=storage.v1.CSIDriverSpec.requiresRepublish", "Modes=storage.v1.CSIDriverSpec.volumeLifecycleModes", "Age",
+        "Name", "AttachRequired@spec.attachRequired|<unset>", "PodInfoOnMount@spec.podInfoOnMount|<unset>",
+        "StorageCapacity@spec.storageCapacity|<unset>", "TokenRequests=storage.v1.CSIDriverSpec.tokenRequests",
+        "RequiresRepublish@spec.requiresRepublish|<unset>", "Modes@spec.volumeLifecycleModes|<none>", "Age",
+        of="storage.v1.CSIDriver",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        spec = obj["spec"]
-        for field, value in DRIVER_DEFAULTS.items():
-            spec.setdefault(field, value)
-        spec["volumeLifecycleModes"] = spec.get("volumeLifecycleModes") or ["Persistent"]
+    defaults = {
+        "spec.attachRequired": True, "spec.podInfoOnMount": False, "spec.storageCapacity": False, "spec.requiresRepublish": False,
+        "spec.seLinuxMount": False, "spec.fsGroupPolicy": "ReadWriteOnceWithFSType",
+    }  # fmt: skip
+    defaults_of_empty = {"spec.volumeLifecycleModes": ["Persistent"]}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -142,10 +132,7 @@ class CSIDriverStrategy(PlainStrategy):
         return [NO_TOKENS_IN_SECRETS] if unset and old is None else []
 
     def cells(self, obj: Object) -> list[Any]:
-        spec = obj["spec"]
-        flags = [rules.shown(spec.get(field), "<unset>") for field in ("attachRequired", "podInfoOnMount", "storageCapacity")]
-        tokens = rules.shown([request.get("audience", "") for request in spec.get("tokenRequests") or ()], "<unset>")
-        return [*flags, tokens, rules.shown(spec.get("requiresRepublish"), "<unset>"), rules.shown(spec.get("volumeLifecycleModes"))]
+        return [rules.shown([request.get("audience", "") for request in obj["spec"].get("tokenRequests") or ()], "<unset>")]
 
 
 def _check_tokens(spec: Part) -> None:
@@ -161,15 +148,12 @@ class CSINodeStrategy(PlainStrategy):
 
     returns_deleted = True
     unconditional_update = False
-    columns = rules.columns("Name", "Drivers#: Drivers indicates the number of CSI drivers registered on the node", "Age")
+    columns = rules.columns("Name", "Drivers#@spec.drivers: Drivers indicates the number of CSI drivers registered on the node", "Age")
 
     def check(self, new: Part, old: Object | None) -> None:
         seen: set[str] = set()
         for driver in new.part("spec").parts("drivers"):
             _check_driver(driver, seen)
-
-    def cells(self, obj: Object) -> list[Any]:
-        return [len(obj["spec"].get("drivers") or ())]
 
 
 def _check_driver(driver: Part, seen: set[str]) -> None:
@@ -193,8 +177,9 @@ class VolumeAttachmentStrategy(RuledStrategy):
     generation = False
     unconditional_update = False
     columns = rules.columns(
-        "Name", "Attacher=storage.v1.VolumeAttachmentSpec.attacher", "PV=storage.v1.VolumeAttachmentSource.persistentVolumeName",
-        "Node=storage.v1.VolumeAttachmentSpec.nodeName", "Attached=storage.v1.VolumeAttachmentStatus.attached", "Age",
+        "Name", "Attacher@spec.attacher", "PV@spec.source.persistentVolumeName",
+        "Node@spec.nodeName", "Attached@status.attached|false", "Age",
+        of="storage.v1.VolumeAttachment",
     )  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
@@ -211,14 +196,11 @@ class VolumeAttachmentStrategy(RuledStrategy):
         if old is not None and spec.obj != old["spec"]:
             new.e.invalid("spec", internal.to_internal("VolumeAttachmentSpec", spec.obj), rules.IMMUTABLE)
 
-    def cells(self, obj: Object) -> list[Any]:
-        spec, attached = obj["spec"], bool((obj.get("status") or {}).get("attached"))
-        return [spec["attacher"], spec["source"].get("persistentVolumeName", ""), spec["nodeName"], rules.shown(attached)]
-
 
 class CSIStorageCapacityStrategy(PlainStrategy):
     """storage.k8s.io/v1 CSIStorageCapacity."""
 
+    immutable = ("nodeTopology", "storageClassName")
     unconditional_update = False
 
     def check(self, new: Part, old: Object | None) -> None:
@@ -226,15 +208,13 @@ class CSIStorageCapacityStrategy(PlainStrategy):
         new.selector("nodeTopology")
         if "capacity" in new and quantity.parse(new.get("capacity")).nano < 0:
             new.invalid("capacity", "must be greater than or equal to 0")
-        if old is not None:
-            new.immutable(old, "nodeTopology", "storageClassName")
 
 
 class VolumeAttributesClassStrategy(PlainStrategy):
     """storage.k8s.io/v1 VolumeAttributesClass."""
 
     returns_deleted = True
-    columns = rules.columns("Name", "DriverName=storage.v1.VolumeAttributesClass.driverName", "Age")
+    columns = rules.columns("Name", "DriverName@driverName", "Age", of="storage.v1.VolumeAttributesClass")
 
     def check(self, new: Part, old: Object | None) -> None:
         for field in ("driverName", "parameters"):
@@ -242,6 +222,3 @@ class VolumeAttributesClassStrategy(PlainStrategy):
                 new.forbidden(field, f"updates to {field} are forbidden.")
         provisioner(new.e, "driverName", new.text("driverName"))
         _parameters(new, needed=True)
-
-    def cells(self, obj: Object) -> list[Any]:
-        return [obj["driverName"]]

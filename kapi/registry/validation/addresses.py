@@ -30,7 +30,7 @@ def endpoint_ip(e: Errors, field: str, value: str) -> None:
 
 
 class Address(NamedTuple):
-    """What is known of the text of an address: its family (0: it is none), why it is no endpoint, what is unusual in its spelling."""
+    """An address as text: its family (0: not an address), why it cannot be an endpoint, warnings about its spelling."""
 
     family: int
     faults: tuple[str, ...]

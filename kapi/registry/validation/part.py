@@ -3,7 +3,9 @@
 Adding a kind takes a strategy with columns and a `check`, in stock's order of rules, and a line in kapi.registry.kinds:
 
     class GateStrategy(RuledStrategy):
-        columns = rules.columns("Name", "Width#: How wide it opens", "Age")
+        immutable = ("spec.road",)
+        columns = rules.columns("Name", "Width#@spec.width: How wide it opens", "Age")
+        defaults = {"spec.side": "Left"}
 
         def check(self, new: Part, old: Object | None) -> None:
             spec = new.part("spec")
@@ -11,26 +13,21 @@ Adding a kind takes a strategy with columns and a `check`, in stock's order of r
             spec.choice("side", ("Left", "Right"))  # one of these, if set at all
             for lock in spec.parts("locks", most=8):  # a list of objects; lock.at is 'spec.locks[0]'
                 lock.need("key", "must have a key")
-            if old is not None:
-                spec.immutable(old["spec"], "road")
 
-        def cells(self, obj: Object) -> list[Any]:
-            return [obj["spec"].get("width", 0)]
-
-An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells whether a pointer is set. Of what is no field of an
-object (an item of a list, a key of a map) call `part.e` directly: `part.e.invalid(at, value, "must be even")`, see rules.py.
+An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells whether a pointer is set. For an item of a list or a key
+of a map, call `part.e` directly: `part.e.invalid(at, value, "must be even")`, see rules.py.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from kapi import limits
 from kapi.cel.types import Environment, Type
-from kapi.objects import names
+from kapi.objects import meta, names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.registry.strategy import Strategy
@@ -39,7 +36,7 @@ from kapi.registry.validation.rules import Errors
 
 
 class Part:
-    """An object at a path. Rules that answer say whether there was nothing to find."""
+    """An object at a path. Rules that return a bool return True when they found no error."""
 
     __slots__ = ("at", "e", "obj")
 
@@ -270,7 +267,17 @@ def conditions(status: Part) -> None:
 
 
 class RuledStrategy(Strategy):
-    """A kind whose rules are one walk over the object."""
+    """A kind whose rules are one walk over the object. Tables hold the rest: defaults, cells that show a field, fields that selectors
+    may name (`fields = rules.selectable("spec.nodeName")`), fields that no update may change."""
+
+    immutable: ClassVar[Sequence[str]] = ()
+    """Paths of fields that stay as they were created; stock reports these changes behind all other errors."""
+    initial_status: ClassVar[Object | None] = None
+    """The status of an object that has none, where stock writes one; None: no status is written."""
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        if self.initial_status is not None:
+            new["status"] = (old or {}).get("status") or meta.clone(self.initial_status)
 
     def check(self, new: Part, old: Object | None) -> None:
         """Validate the object (and the change from `old`), in stock's order."""
@@ -281,6 +288,8 @@ class RuledStrategy(Strategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         whole = Part(Errors(), "", new)
         self.check(whole, old)
+        for path in self.immutable if old is not None else ():
+            whole.e.immutable(path, rules.value_at(new, path), rules.value_at(old or {}, path))
         return whole.e
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
@@ -290,13 +299,17 @@ class RuledStrategy(Strategy):
 
     def row(self, obj: Object, now: float) -> list[Any]:
         name, created = super().row(obj, now)
-        cells, titles = [name, *self.cells(obj)], [column.name for column in self.columns]
-        if "Age" in titles:
-            cells.insert(titles.index("Age"), rules.age(obj, now))
-        return cells if len(cells) == len(titles) else [*cells, created]
+        usual, others = {"Name": name, "Created At": created}, iter(self.cells(obj))
+        return [
+            rules.field_cell(column, obj) if column.path
+            else rules.age(obj, now) if column.name == "Age"
+            else usual[column.name] if column.name in usual
+            else next(others)
+            for column in self.columns
+        ]  # fmt: skip
 
     def cells(self, obj: Object) -> list[Any]:
-        """All cells but the name and the age."""
+        """The cells of the columns that have no path; name and age are known."""
         return []
 
 

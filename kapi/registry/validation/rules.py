@@ -7,10 +7,12 @@ Rules of a field are in kapi.registry.validation.part, which shows how a kind is
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.cel.types import DYN, Environment, Type
 from kapi.objects import causes, duration, integers, names
 from kapi.objects.errors import Cause, Causes
@@ -221,27 +223,58 @@ def age(obj: Object, now: float) -> str:
     return duration.since(obj["metadata"].get("creationTimestamp"), now)
 
 
-def columns(*titles: str) -> tuple[Column, ...]:
+def value_at(obj: Object, path: str) -> Any:
+    """The value of the field at a path like "spec.nodeName"; None when it or an object on the way is absent."""
+    value: Any = obj
+    for step in path.split("."):
+        value = (value or {}).get(step)
+    return value
+
+
+def selectable(*paths: str) -> dict[str, Callable[[Object], str]]:
+    """Field selectors named after the fields they compare, for `Strategy.fields`: the text at each path."""
+    return {path: partial(_text_at, path) for path in paths}
+
+
+def _text_at(path: str, obj: Object) -> str:
+    return value_at(obj, path) or ""
+
+
+def columns(*titles: str, of: str = "") -> tuple[Column, ...]:
     """Columns by title: "Data#" is an integer, "Suspend!" a boolean, "Selector+" shows with -o wide only; Name and Age are the usual ones.
 
-    What describes it follows: a field, "Data=core.v1.ConfigMap.data", or a text, "Roles: The roles of the node".
+    The path of the field that the cell shows may follow, with what is shown without it: "Zone@spec.timeZone|<none>". Then what
+    describes the column: a field, "Data=core.v1.ConfigMap.data", or a text, "Roles: The roles of the node"; without either
+    the field at the path in the type `of`, "core.v1.Node".
     """
     known = {"Name": NAME_COLUMN, "Age": AGE_COLUMN}
-    return tuple(known.get(title) or _column(title) for title in titles)
+    return tuple(known.get(title) or _column(title, of) for title in titles)
 
 
-def _column(title: str) -> Column:
+def _column(title: str, of: str) -> Column:
     title, _, text = title.partition(": ")
     title, _, source = title.partition("=")
+    title, _, path = title.partition("@")
+    path, _, absent = path.partition("|")
     name = title.rstrip("+#!")
     type = "integer" if "#" in title else "boolean" if "!" in title else "string"
     format = "name" if name == "Name" else ""
-    return Column(name, type, text or f"{name} of the object.", int("+" in title), format, source)
+    if of and path and not source and not text:
+        source = f"{of}:{path}"
+    return Column(name, type, text or f"{name} of the object.", int("+" in title), format, source, path, absent)
 
 
-def label_cell(found: dict[str, str] | None) -> str:
+def field_cell(column: Column, obj: Object) -> Any:
+    """The cell of a column with a path: of a list or a map in a column of integers the number of items."""
+    value = value_at(obj, column.path)
+    if column.type == "integer":
+        return value if isinstance(value, int) else len(value or ())
+    return shown(value, column.absent)
+
+
+def label_cell(values: dict[str, str] | None) -> str:
     """Labels or a selector of labels: 'a=b,c=d'."""
-    return ",".join(f"{key}={found[key]}" for key in sorted(found)) if found else "<none>"
+    return ",".join(f"{key}={values[key]}" for key in sorted(values)) if values else "<none>"
 
 
 def selector_cell(selector: Object | None) -> str:
@@ -265,5 +298,18 @@ def shown(value: Any, default: str = "<none>") -> str:
 
 def difference(old: Any, new: Any) -> str:
     """The tail of a message that shows what changed: a line feed and the changed lines of both as JSON."""
-    texts = [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines() for value in (old, new)]
-    return "\n" + "\n".join(list(difflib.unified_diff(texts[0], texts[1], lineterm=""))[2:]) + "\n"
+    texts = [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).splitlines() for value in (old, new)]
+    first = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    before = max(0, first - _AROUND)
+    mine, theirs = ([causes.shortened(line) for line in text[before : first + limits.DIFFERENCE_LINES]] for text in texts)
+    hunks = (_moved(line, before) for line in difflib.unified_diff(mine, theirs, n=_AROUND, lineterm=""))
+    return "\n" + causes.shortened("\n".join(list(hunks)[2:]).encode()) + "\n"
+
+
+_AROUND = 3
+"""Unchanged lines shown around changed ones."""
+
+
+def _moved(line: str, by: int) -> str:
+    """A line of a difference; what says where a hunk begins counts so many lines before."""
+    return re.sub(r"([-+])(\d+)", lambda found: f"{found[1]}{int(found[2]) + by}", line) if line.startswith("@@") else line

@@ -27,13 +27,13 @@ class NodeVolumeLimits(SchedulingPlugin):
         return None
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
-        wanted: set[Volume] = cycle.data[self.name]
-        limits = self._limits(node.name) if wanted else {}
+        volumes: set[Volume] = cycle.data[self.name]
+        limits = self._limits(node.name) if volumes else {}
         if not limits:
             return None
-        there = {volume for pod in node.pods.values() for volume in self._volumes(pod)}
-        for driver in {driver for driver, _ in wanted - there} & limits.keys():
-            if sum(volume[0] == driver for volume in wanted | there) > limits[driver]:
+        attached = {volume for pod in node.pods.values() for volume in self._volumes(pod)}
+        for driver in {driver for driver, _ in volumes - attached} & limits.keys():
+            if sum(volume[0] == driver for volume in volumes | attached) > limits[driver]:
                 return self._full
         return None
 
@@ -52,5 +52,5 @@ class NodeVolumeLimits(SchedulingPlugin):
             if volume is not None:
                 if csi := volume["spec"].get("csi"):
                     yield csi["driver"], csi["volumeHandle"]
-            elif found := self._handle.get(STORAGE_CLASSES, spec.get("storageClassName") or ""):
-                yield found["provisioner"], key
+            elif storage_class := self._handle.get(STORAGE_CLASSES, spec.get("storageClassName") or ""):
+                yield storage_class["provisioner"], key

@@ -4,13 +4,12 @@ For each candidate node it removes all pods of lower priority, then reprieves as
 first). It chooses the candidate with the lowest `victim_cost`, nominates its node and deletes the victims in the background.
 """
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapi.objects import errors, time
+from kapi.objects import errors, time, together
 from kapi.objects.meta import Object
 from kapi.objects.resource import POD_DISRUPTION_BUDGETS, PODS
 from kapi.scheduler import matching
@@ -49,7 +48,7 @@ def _is_disruption_target(condition: Object) -> bool:
 
 def split_by_budget(pods: Sequence[Pod], budgets: Sequence[Object]) -> tuple[list[Pod], list[Pod]]:
     """(pods whose eviction would violate a budget, the others), each in input order."""
-    left = [(b.get("status") or {}).get("disruptionsAllowed", 0) for b in budgets]
+    allowed = [(b.get("status") or {}).get("disruptionsAllowed", 0) for b in budgets]
     violating: list[Pod] = []
     non_violating: list[Pod] = []
     for pod in pods:
@@ -61,8 +60,8 @@ def split_by_budget(pods: Sequence[Pod], budgets: Sequence[Object]) -> tuple[lis
                 continue
             if pod.name in ((budget.get("status") or {}).get("disruptedPods") or {}):
                 continue
-            left[i] -= 1
-            broken |= left[i] < 0
+            allowed[i] -= 1
+            broken |= allowed[i] < 0
         (violating if broken else non_violating).append(pod)
     return violating, non_violating
 
@@ -121,19 +120,19 @@ class DefaultPreemption(SchedulingPlugin):
         if not potential_nodes:
             return [], {}
         budgets = list(self._handle.informers[POD_DISRUPTION_BUDGETS].items())
-        wanted = min(max(len(potential_nodes) * MIN_CANDIDATES_PERCENTAGE // 100, MIN_CANDIDATES), len(potential_nodes))
+        limit = min(max(len(potential_nodes) * MIN_CANDIDATES_PERCENTAGE // 100, MIN_CANDIDATES), len(potential_nodes))
         start = random.randrange(len(potential_nodes))
-        found: list[Candidate] = []
+        candidates: list[Candidate] = []
         refusals: dict[NodeInfo, Status] = {}
         for node in potential_nodes[start:] + potential_nodes[:start]:
             outcome = self._select_victims(cycle, node, budgets)
             if isinstance(outcome, Status):
                 refusals[node] = outcome
             else:
-                found.append(outcome)
-                if len(found) >= wanted and any(not c.violations for c in found):
+                candidates.append(outcome)
+                if len(candidates) >= limit and any(not c.violations for c in candidates):
                     break
-        return found, refusals
+        return candidates, refusals
 
     def _select_victims(self, cycle: Cycle, original: NodeInfo, budgets: Sequence[Object]) -> Candidate | Status:
         """The victims on one node, or why preemption there does not help."""
@@ -182,7 +181,7 @@ class DefaultPreemption(SchedulingPlugin):
         for waiting in list(self._handle.cluster.nominated.get(node.name, {}).values()):
             if waiting.priority < pod.priority:
                 await self._clear_nomination(waiting)
-        outcomes = await asyncio.gather(*(self._evict(pod, victim, node) for victim in victims))
+        outcomes = await together.run(self._evict(pod, victim, node) for victim in victims)
         self._preempting.discard(pod.uid)
         self._handle.activate(pod.key, all(outcomes))
 

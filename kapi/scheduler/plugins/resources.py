@@ -69,10 +69,10 @@ class NodeResourcesBalancedAllocation(SchedulingPlugin):
         return SKIP if cycle.pod.spec.best_effort else None
 
     def score(self, cycle: Cycle, node: NodeInfo) -> int:
-        wanted, allocatable, requested = cycle.pod.spec.requests, node.allocatable, node.requested
+        requests, allocatable, requested = cycle.pod.spec.requests, node.allocatable, node.requested
         cpu, memory = allocatable.get("cpu", 0), allocatable.get("memory", 0)
         if not cpu or not memory:
             return MAX_SCORE
-        cpu_share = min(1.0, (requested.get("cpu", 0) + wanted.get("cpu", 0)) / cpu)
-        memory_share = min(1.0, (requested.get("memory", 0) + wanted.get("memory", 0)) / memory)
+        cpu_share = min(1.0, (requested.get("cpu", 0) + requests.get("cpu", 0)) / cpu)
+        memory_share = min(1.0, (requested.get("memory", 0) + requests.get("memory", 0)) / memory)
         return int((1 - abs(cpu_share - memory_share) / 2) * MAX_SCORE)

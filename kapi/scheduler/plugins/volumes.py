@@ -136,8 +136,8 @@ class VolumeBinding(SchedulingPlugin):
 
     def _waits(self, claim: Object) -> bool:
         """Whether the claim's class has volumeBindingMode WaitForFirstConsumer."""
-        found = self._class(claim)
-        return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
+        storage_class = self._class(claim)
+        return storage_class is not None and storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
         bound, unbound, plans = cycle.data[self.name]
@@ -163,14 +163,14 @@ class VolumeBinding(SchedulingPlugin):
         chosen = (claim["metadata"].get("annotations") or {}).get(SELECTED_NODE)
         if chosen:
             return None
-        wanted = quantity.value(((spec.get("resources") or {}).get("requests") or {}).get("storage"))
+        capacity = quantity.value(((spec.get("resources") or {}).get("requests") or {}).get("storage"))
         selector, modes = matching.selector(spec.get("selector")), set(spec.get("accessModes") or ())
         best: tuple[int, Object] | None = None
         for volume in self._handle.informers[PERSISTENT_VOLUMES].items():
             meta, its = volume["metadata"], volume["spec"]
             size = quantity.value((its.get("capacity") or {}).get("storage"))
             promised = self._assumed.get(meta["name"], key) != key or meta["name"] in taken or its.get("claimRef")
-            fits = size >= wanted and modes <= set(its.get("accessModes") or ()) and _is_reachable(volume, node)
+            fits = size >= capacity and modes <= set(its.get("accessModes") or ()) and _is_reachable(volume, node)
             same = (its.get("storageClassName") or "") == (spec.get("storageClassName") or "")
             same = same and its.get("volumeMode", "Filesystem") == spec.get("volumeMode", "Filesystem")
             free = (volume.get("status") or {}).get("phase") in ("Available", None) and not promised
@@ -181,10 +181,10 @@ class VolumeBinding(SchedulingPlugin):
         return best[1] if best else None
 
     def _provisions(self, claim: Object, node: NodeInfo) -> bool:
-        found = self._class(claim)
-        if found is None or found.get("provisioner", "") in ("", NO_PROVISIONER):
+        storage_class = self._class(claim)
+        if storage_class is None or storage_class.get("provisioner", "") in ("", NO_PROVISIONER):
             return False
-        terms = found.get("allowedTopologies")
+        terms = storage_class.get("allowedTopologies")
         if not terms:
             return True
         return any(all(node.labels.get(e["key"]) in e["values"] for e in t.get("matchLabelExpressions") or ()) for t in terms)

@@ -1,9 +1,11 @@
 """A kind as the documentation of kapi.registry.validation.part adds one; rules that are judged once for what is alike."""
 
+import time
 from typing import Any
 
 import pytest
 
+from kapi import limits
 from kapi.objects import names
 from kapi.objects.meta import Object
 from kapi.registry.validation import rules
@@ -63,3 +65,23 @@ def test_judged_once() -> None:
         validate_cached(rule, Part(e, f"locks[{i}]", obj))
     assert [cause.field for cause in e] == ["locks[2].key", "locks[3].key"]
     assert asked == ["", "", "locks[2]", "locks[3]"]  # each of the two shapes was tried once; a bad one is told of wherever it is
+
+
+# differences ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_shows_the_changed_lines_where_they_are() -> None:
+    old = {"a": list(range(600)), "b": 1}
+    new = {**old, "a": [*range(599), 7]}
+    lines = rules.difference(old, new).splitlines()
+    assert lines[1:7] == ["@@ -599,7 +599,7 @@", "     596,", "     597,", "     598,", "-    599", "+    7"]
+
+
+def test_a_difference_of_long_lists_is_found_quickly() -> None:
+    """Lines that occur some hundred times each are the worst case of difflib."""
+    old = [f"v{i % 150}" for i in range(40_000)]
+    new = sorted(old, key=lambda text: hash((text, 1)))
+    began = time.thread_time()
+    shown = rules.difference(old, new)
+    assert time.thread_time() - began < 1
+    assert shown.count("\n") <= 2 * limits.DIFFERENCE_LINES + 100

@@ -6,7 +6,7 @@ import pytest
 
 from kapi.objects import time
 from kapi.objects.meta import Object
-from kapi.registry.kinds.core.service import ServiceStrategy, sync_addresses
+from kapi.registry.kinds.core.service import ServiceStrategy, normalize_cluster_ips
 from tests.registry.kinds.changing import causes, ready
 
 SERVICE = ServiceStrategy()
@@ -128,10 +128,10 @@ def test_another_type_drops_what_it_has_no_use_for() -> None:
 
 def test_one_address_field_follows_the_other() -> None:
     spec: Object = {"clusterIP": "10.96.0.9"}
-    sync_addresses(spec, None)
+    normalize_cluster_ips(spec, None)
     assert spec["clusterIPs"] == ["10.96.0.9"]
     spec["clusterIP"] = "10.96.0.8"
-    sync_addresses(spec, {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]})
+    normalize_cluster_ips(spec, {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]})
     assert spec["clusterIPs"] == ["10.96.0.8"]
 
 

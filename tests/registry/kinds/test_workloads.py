@@ -245,3 +245,13 @@ def _warns(strategy: Strategy, spoil: Callable[[Object], None], expected: list[s
     assert strategy.warnings(new, old) == expected
     new["metadata"]["name"] = "a.b"
     assert strategy.warnings(new, None)[0].startswith("metadata.name: this is used in Pod names and hostnames")
+
+
+@pytest.mark.parametrize("data", [True, 0, 0.5, [], "test"])
+def test_a_revision_holds_an_object(data: Any) -> None:
+    revision = {"metadata": {"name": "r", "namespace": "d"}, "revision": 1, "data": data}
+    [fault] = faults(REVISION, revision)
+    assert fault.startswith("data: Invalid value: ")
+    assert fault.endswith(": must be a valid JSON object")
+    assert faults(REVISION, {**revision, "data": {}}) == []
+    assert change_faults(REVISION, revision, lambda new: new.update(revision=2)) == [], "what is stored may stay"

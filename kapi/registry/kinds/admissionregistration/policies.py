@@ -1,7 +1,7 @@
 """Admission policies and their bindings, validating and mutating. Expressions are compiled."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 from kapi.cel import admission
 from kapi.cel.types import Environment, Type
@@ -34,16 +34,11 @@ class _PolicyStrategy(RuledStrategy):
     long = True
     loose_finalizers = True
     unconditional_update = False
-    listed: ClassVar[str]
-    """The list of what the policy does; a column counts it."""
-
-    def default(self, obj: Object) -> None:
-        obj["spec"].setdefault("failurePolicy", "Fail")
-        default_resources(obj["spec"].get("matchConstraints"))
+    defaults = {"spec.failurePolicy": "Fail", **webhooks.matching("spec.matchConstraints", "resourceRules", "excludeResourceRules")}
 
     def cells(self, obj: Object) -> list[Any]:
-        spec, kind = obj["spec"], obj["spec"].get("paramKind")
-        return [len(spec.get(self.listed) or ()), f"{kind.get('apiVersion')}/{kind.get('kind')}" if kind else "<unset>"]
+        kind = obj["spec"].get("paramKind")
+        return [f"{kind.get('apiVersion')}/{kind.get('kind')}" if kind else "<unset>"]
 
 
 def _columns(counted: str) -> tuple[Column, ...]:
@@ -54,8 +49,7 @@ def _columns(counted: str) -> tuple[Column, ...]:
 class ValidatingPolicyStrategy(_PolicyStrategy):
     """ValidatingAdmissionPolicy."""
 
-    listed = "validations"
-    columns = _columns("Validations#: Validations indicates the number of validation")
+    columns = _columns("Validations#@spec.validations: Validations indicates the number of validation")
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -69,13 +63,6 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
         for note in spec.parts("auditAnnotations"):
             if note.text("valueExpression").strip():
                 note.expression("valueExpression", known, "string", "null_type")
-
-
-def default_resources(match: Object | None) -> None:
-    if match is not None:
-        webhooks.default_match(match)
-        webhooks.default_rules(match.get("resourceRules"))
-        webhooks.default_rules(match.get("excludeResourceRules"))
 
 
 def policy_frame(spec: Part) -> dict[str, Type]:
@@ -158,8 +145,7 @@ class MutatingPolicyStrategy(_PolicyStrategy):
     """MutatingAdmissionPolicy."""
 
     status = False
-    listed = "mutations"
-    columns = _columns("Mutations#: Mutation indicates the number of mutations")
+    columns = _columns("Mutations#@spec.mutations: Mutation indicates the number of mutations")
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -183,12 +169,10 @@ class MutatingBindingStrategy(RuledStrategy):
     status = False
     unconditional_update = False
     columns = rules.columns(
-        "Name", "PolicyName: PolicyName indicates the policy definition which the policy binding binded to",
+        "Name", "PolicyName@spec.policyName: PolicyName indicates the policy definition which the policy binding binded to",
         "ParamRef: ParamRef indicates the param resource which sets the configration param", "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        default_resources(obj["spec"].get("matchResources"))
+    defaults = webhooks.matching("spec.matchResources", "resourceRules", "excludeResourceRules")
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -201,7 +185,7 @@ class MutatingBindingStrategy(RuledStrategy):
     def cells(self, obj: Object) -> list[Any]:
         ref = obj["spec"].get("paramRef") or {}
         shown = "/".join(part for part in (ref.get("namespace"), ref.get("name")) if part) or ("*" if ref.get("selector") else "<unset>")
-        return [obj["spec"].get("policyName", ""), shown]
+        return [shown]
 
 
 class ValidatingBindingStrategy(MutatingBindingStrategy):

@@ -1,11 +1,12 @@
 """Webhook configurations, and what they share with admission policies: rules of what is matched, conditions, selectors."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kapi.cel import admission
 from kapi.cel.types import Type
 from kapi.objects import names, urls
 from kapi.objects.meta import Object
+from kapi.registry.defaults import Defaults
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
@@ -20,6 +21,12 @@ MOST_CONDITIONS = 64
 URL_FORM = "desired format: https://host[/path]"
 
 
+def matching(at: str, *rules: str) -> Defaults:
+    """The defaults of what a webhook or a policy matches: the object at path `at`, and each list of rules in it."""
+    selectors = {f"{at}.matchPolicy": "Equivalent", f"{at}.namespaceSelector": {}, f"{at}.objectSelector": {}}
+    return {**selectors, **{f"{at}.{listed}[].scope": "*" for listed in rules}}
+
+
 class WebhookStrategy(RuledStrategy):
     """ValidatingWebhookConfiguration."""
 
@@ -28,18 +35,13 @@ class WebhookStrategy(RuledStrategy):
     status = False
     unconditional_update = False
     mutating: ClassVar[bool] = False
-    columns = rules.columns("Name", "Webhooks#: Webhooks indicates the total number of webhooks defined in this configuration", "Age")
-
-    def default(self, obj: Object) -> None:
-        for hook in obj.get("webhooks") or ():
-            hook.setdefault("failurePolicy", "Fail")
-            default_match(hook)
-            hook.setdefault("timeoutSeconds", 10)
-            if self.mutating:
-                hook.setdefault("reinvocationPolicy", "Never")
-            default_rules(hook.get("rules"))
-            if (service := hook["clientConfig"].get("service")) is not None:
-                service.setdefault("port", 443)
+    columns = rules.columns(
+        "Name", "Webhooks#@webhooks: Webhooks indicates the total number of webhooks defined in this configuration", "Age",
+    )  # fmt: skip
+    defaults = {
+        "webhooks[].failurePolicy": "Fail", **matching("webhooks[]", "rules"), "webhooks[].timeoutSeconds": 10,
+        "webhooks[].clientConfig.service.port": 443,
+    }  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         seen: set[str] = set()
@@ -49,26 +51,12 @@ class WebhookStrategy(RuledStrategy):
             if hook.text("name"):
                 hook.unique("name", seen)
 
-    def cells(self, obj: Object) -> list[Any]:
-        return [len(obj.get("webhooks") or ())]
-
 
 class MutatingWebhookStrategy(WebhookStrategy):
     """MutatingWebhookConfiguration."""
 
     mutating = True
-
-
-def default_match(obj: Object) -> None:
-    """The defaults of a webhook's or a policy's matching."""
-    obj.setdefault("matchPolicy", "Equivalent")
-    obj.setdefault("namespaceSelector", {})
-    obj.setdefault("objectSelector", {})
-
-
-def default_rules(listed: list[Object] | None) -> None:
-    for rule in listed or ():
-        rule.setdefault("scope", "*")
+    defaults = {**WebhookStrategy.defaults, "webhooks[].reinvocationPolicy": "Never"}
 
 
 def _check_hook(hook: Part, mutating: bool) -> None:
@@ -91,9 +79,9 @@ def _check_hook(hook: Part, mutating: bool) -> None:
     check_conditions(hook, admission.frame())
 
 
-def review_versions(e: Errors, at: str, versions: list[str]) -> None:
+def review_versions(e: Errors, at: str, versions: list[str], need: str = f"must specify one of {', '.join(REVIEW_VERSIONS)}") -> None:
     """admissionReviewVersions and conversionReviewVersions."""
-    if not e.need(at, versions, f"must specify one of {', '.join(REVIEW_VERSIONS)}"):
+    if not e.need(at, versions, need):
         return
     seen: set[str] = set()
     for i, version in enumerate(versions):

@@ -36,16 +36,16 @@ def validate(e: Errors, at: str, schema: Object, *, sets: bool = True, keys: boo
         e += map_keys(at, schema)
 
 
-def _of_type(e: Errors, at: str, kind: str, wanted: str, field: str) -> None:
-    text = f"must be {wanted} if {field} is specified"
+def _of_type(e: Errors, at: str, kind: str, expected: str, field: str) -> None:
+    text = f"must be {expected} if {field} is specified"
     if not kind:
         e.required(f"{at}.type", text)
-    elif kind != wanted:
+    elif kind != expected:
         e.invalid(f"{at}.type", kind, text)
 
 
 def items_of_sets(at: str, schema: Object) -> list[Cause]:
-    """The items of sets must be atomic; causes show the items' list type, whatever they are."""
+    """The items of sets must be atomic; causes show the list type of the items in every case."""
     e = Errors()
     items = schema.get("items")
     if schema.get("type") == "array" and schema.get(LIST_TYPE) == "set" and isinstance(items, dict):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.registry.kinds.apiextensions import custom_defaults, custom_lists, custom_paths, custom_rules, custom_structure
-from kapi.registry.kinds.apiextensions.custom_shown import shown, title
+from kapi.registry.kinds.apiextensions.custom_shown import room, shown, title
 from kapi.registry.validation.rules import Errors
 from kapi.schema.structural import EMBEDDED, META_FIELDS, PRESERVE, RULES
 
@@ -87,7 +87,7 @@ def _under_status(e: Errors, at: str, schema: Object) -> None:
         if field not in AT_ROOT:
             listed = " ".join(map(title, AT_ROOT))
             text = f"only [{listed}] fields are allowed at the root of the schema if the status subresource is enabled"
-            e.invalid(at, shown(schema), text)
+            e.invalid(at, shown(schema, room()), text)
             break
     if schema.get("type") and schema["type"] != "object":
         text = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'

@@ -1,7 +1,12 @@
-"""Schemas as stock prints its own types in causes: every field by its Go name, empty ones too."""
+"""Schemas as stock prints its own types in causes: every field by its Go name, empty ones too.
 
+A schema grows twenty-fold that way, so what a cause would leave out of a long text is not built: the nodes behind are None.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
+from kapi import limits
 from kapi.objects.meta import Object
 
 _FIELDS = (
@@ -29,26 +34,37 @@ def title(field: str) -> str:
     return bare[0].upper() + bare[1:]
 
 
-def shown(schema: Object) -> Object:
-    """A schema as stock prints its own type."""
-    return {title(field): _value(field, schema.get(field), zero) for field, zero in _FIELDS}
+_LEAST = 900
+"""Characters that a schema takes at least as JSON."""
 
 
-def _value(field: str, value: Any, zero: Any) -> Any:
+def room() -> Iterator[int]:
+    """As many nodes as a cause has characters for."""
+    return iter(range(limits.QUOTED_VALUE // _LEAST + 1))
+
+
+def shown(schema: Object, left: Iterator[int]) -> Object | None:
+    """A schema as stock prints its own type, while there are nodes left of a `room`."""
+    if next(left, None) is None:
+        return None
+    return {title(field): _value(field, schema.get(field), zero, left) for field, zero in _FIELDS}
+
+
+def _value(field: str, value: Any, zero: Any, left: Iterator[int]) -> Any:
     if value is None:
         return zero
     if field in ("properties", "patternProperties", "definitions"):
-        return {key: shown(value[key]) for key in sorted(value)}
+        return {key: shown(value[key], left) for key in sorted(value)}
     if field in ("allOf", "oneOf", "anyOf"):
-        return [shown(part) for part in value]
+        return [shown(part, left) for part in value]
     if field == "not":
-        return shown(value)
+        return shown(value, left)
     if field == "items":
         if isinstance(value, dict):
-            return {"Schema": shown(value), "JSONSchemas": None}
-        return {"Schema": None, "JSONSchemas": [shown(part) for part in value]}
+            return {"Schema": shown(value, left), "JSONSchemas": None}
+        return {"Schema": None, "JSONSchemas": [shown(part, left) for part in value]}
     if field in ("additionalProperties", "additionalItems"):
-        return {"Allows": value is not False, "Schema": shown(value) if isinstance(value, dict) else None}
+        return {"Allows": value is not False, "Schema": shown(value, left) if isinstance(value, dict) else None}
     if field == "x-kubernetes-validations":
         return [{title(name): rule.get(name, empty) for name, empty in _RULE} for rule in value]
     return value

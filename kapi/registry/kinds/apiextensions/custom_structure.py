@@ -77,7 +77,7 @@ def _shape(e: Errors, at: str, schema: Object, level: str) -> None:
         for field in (PRESERVE, EMBEDDED):
             if schema.get(field):
                 e.invalid(f"{at}.{field}", True, "must be false if x-kubernetes-int-or-string is true")
-    _judging(e, at, schema, _is_int_or_string(schema.get("anyOf")), _is_int_or_string(_first_any_of(schema)))
+    _validate_value_validation(e, at, schema, _is_int_or_string(schema.get("anyOf")), _is_int_or_string(_first_any_of(schema)))
     _typed(e, at, schema, level, kind)
     if level == "root" or schema.get(EMBEDDED):
         _header(e, at, properties)
@@ -106,9 +106,9 @@ def _typed(e: Errors, at: str, schema: Object, level: str, kind: str) -> None:
 
 def _header(e: Errors, at: str, properties: Object) -> None:
     """The header and the metadata of an object of the API."""
-    for name, wanted in (("kind", "string"), ("apiVersion", "string"), ("metadata", "object")):
-        if name in properties and (kind := properties[name].get("type") or "") != wanted:
-            e.invalid(f"{at}.properties[{name}].type", kind, f"must be {wanted}")
+    for name, expected in (("kind", "string"), ("apiVersion", "string"), ("metadata", "object")):
+        if name in properties and (kind := properties[name].get("type") or "") != expected:
+            e.invalid(f"{at}.properties[{name}].type", kind, f"must be {expected}")
 
 
 def _root_metadata(e: Errors, at: str, metadata: Object) -> None:
@@ -131,7 +131,7 @@ def _first_any_of(schema: Object) -> Any:
     return next((part.get("anyOf") for part in schema.get("allOf") or ()), None)
 
 
-def _judging(e: Errors, at: str, schema: Object, skip_any: bool = False, skip_first: bool = False) -> None:
+def _validate_value_validation(e: Errors, at: str, schema: Object, skip_any: bool = False, skip_first: bool = False) -> None:
     """What is below the junctors of a node."""
     for field in ("anyOf", "allOf", "oneOf"):
         for i, part in enumerate(schema.get(field) or ()):
@@ -152,15 +152,15 @@ def _pattern(e: Errors, at: str, pattern: str) -> None:
 
 def _nested(e: Errors, at: str, schema: Object, skip_any: bool = False) -> None:
     """A schema below a junctor: it judges values, and shapes nothing."""
-    _judging(e, at, schema, skip_any)
+    _validate_value_validation(e, at, schema, skip_any)
     if isinstance(schema.get("items"), dict):
         _nested(e, f"{at}.items", schema["items"])
     for name, part in (schema.get("properties") or {}).items():
         _nested(e, f"{at}.properties[{name}]", part)
-    for field, wanted in _FORBIDDEN:
+    for field, expected in _FORBIDDEN:
         value = schema.get(field)
         if value is not None if field in _POINTERS else value:
-            e.forbidden(f"{at}.{field}", f"must be {wanted} to be structural")
+            e.forbidden(f"{at}.{field}", f"must be {expected} to be structural")
     if "metadata" in (schema.get("properties") or {}):
         e.forbidden(f"{at}.properties[metadata]", "must not be specified in a nested context")
 

@@ -1,13 +1,15 @@
 """CustomResourceDefinition: the object itself. What it defines is made by kapi.registry.custom and served by kapi.apiserver.crd_controller.
 
 Stock moves what all versions have in common (schema, subresources, columns, selectable fields) to the top of the spec before it
-validates, so causes speak of spec.validation and spec.subresources there.
+validates, so the paths of causes are spec.validation and spec.subresources there.
 """
 
 
+import base64
 from collections.abc import Iterator
 
-from kapi.objects import names
+from kapi import limits
+from kapi.objects import causes, names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -31,6 +33,8 @@ SHARED = ("schema", "subresources", "additionalPrinterColumns", "selectableField
 SELECTABLE = ("string", "boolean", "integer")
 MOST_SELECTABLE = 8
 LONGEST_WARNING = 256
+_SHORTEST_VERSION = 150
+"""Characters that a version takes at least as JSON, as stock prints its own type."""
 ONLY_SCALARS = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
 
 
@@ -79,6 +83,7 @@ class CustomResourceDefinitionStrategy(Strategy):
         if old is None and name and name != f"{spec['names']['plural']}.{spec['group']}":
             e.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
         _validate_spec(e, spec, before)
+        _validate_conversion(e, spec, old)
         if old is not None and before is not None:
             if naming.is_condition_true(old, "Established"):
                 e.immutable("spec.scope", spec["scope"], before["scope"])
@@ -104,20 +109,20 @@ class CustomResourceDefinitionStrategy(Strategy):
             naming.set_condition(status, {"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending", "message": PENDING})
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        found: dict[str, None] = {}
+        formats: dict[str, None] = {}
         for version in new["spec"].get("versions") or ():
-            _unknown_formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, found)
-        return [f"unrecognized format {go_quote(name)}" for name in found]
+            _unknown_formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, formats)
+        return [f"unrecognized format {go_quote(name)}" for name in formats]
 
 
-def _unknown_formats(schema: Object, found: dict[str, None]) -> None:
+def _unknown_formats(schema: Object, formats: dict[str, None]) -> None:
     name = schema.get("format") or ""
     if name and name.replace("-", "") not in FORMATS and name not in FORMATS:
-        found[name] = None
+        formats[name] = None
     parts = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
     for part in parts:
         if isinstance(part, dict):
-            _unknown_formats(part, found)
+            _unknown_formats(part, formats)
 
 
 # rules ----------------------------------------------------------------------------------------------------------------------------
@@ -162,7 +167,6 @@ def _validate_spec(e: Errors, spec: Object, old: Object | None) -> None:
         status = any((version.get("subresources") or {}).get("status") is not None for version in listed)
         first = {**shared, "name": listed[0]["name"]}
         _validate_parts(e, "spec", "spec.validation", first, status, spared, before)
-    _validate_conversion(e, spec.get("conversion") or {})
 
 
 def _validate_choice(e: Errors, versions: list[Object] | None, shared: Object) -> None:
@@ -171,8 +175,10 @@ def _validate_choice(e: Errors, versions: list[Object] | None, shared: Object) -
         "must contain unique version names": len({version["name"] for version in listed}) < len(listed),
         "must have exactly one version marked as storage version": sum(bool(version["storage"]) for version in listed) != 1,
     }
-    if any(wrong.values()):  # what is shown may be large
-        shown = None if versions is None else [_shown_version(v, shared) for v in listed]
+    if any(wrong.values()):
+        left = custom_shown.room()
+        most = limits.QUOTED_VALUE // _SHORTEST_VERSION + 1
+        shown = None if versions is None else [_shown_version(v, shared, left) for v in listed[:most]]
         for why in (why for why, found in wrong.items() if found):
             e.invalid("spec.versions", shown, why)
 
@@ -184,8 +190,8 @@ def _label(e: Errors, field: str, text: str) -> None:
 
 
 def _openapi(version: Object) -> Object | None:
-    found: Object | None = (version.get("schema") or {}).get("openAPIV3Schema")
-    return found
+    schema: Object | None = (version.get("schema") or {}).get("openAPIV3Schema")
+    return schema
 
 
 def _shared(versions: list[Object]) -> Object:
@@ -194,11 +200,11 @@ def _shared(versions: list[Object]) -> Object:
     return {field: versions[0].get(field) for field in alike}
 
 
-def _shown_version(version: Object, shared: Object) -> Object:
-    """A version as stock prints its own type."""
+def _shown_version(version: Object, shared: Object, left: Iterator[int]) -> Object:
+    """A version as stock prints its own type; of schemas those nodes that are left of the room."""
     schema, scale = _openapi(version), (version.get("subresources") or {}).get("scale")
     own = {
-        "Schema": None if schema is None else {"OpenAPIV3Schema": custom_shown.shown(schema)},
+        "Schema": None if schema is None else {"OpenAPIV3Schema": custom_shown.shown(schema, left)},
         "Subresources": {"Status": (version.get("subresources") or {}).get("status"), "Scale": scale and _capital(scale)},
         "AdditionalPrinterColumns": [_capital(column) for column in version.get("additionalPrinterColumns") or ()] or None,
         "SelectableFields": [_capital(path) for path in version.get("selectableFields") or ()] or None,
@@ -334,8 +340,11 @@ def _validate_names(e: Errors, called: Object) -> None:
         _label(e, f"spec.names.categories[{i}]", name)
 
 
-def _validate_conversion(e: Errors, conversion: Object) -> None:
+def _validate_conversion(e: Errors, spec: Object, old: Object | None) -> None:
+    conversion = spec.get("conversion") or {}
     strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook")
+    if strategy != "None" and spec.get("preserveUnknownFields"):
+        e.invalid("spec.conversion.strategy", strategy, "must be None if spec.preserveUnknownFields is true")
     e.enum("spec.conversion.strategy", strategy, ("None", "Webhook"), need="")
     if strategy != "Webhook":
         text = "should not be set when strategy is not set to Webhook"
@@ -346,14 +355,28 @@ def _validate_conversion(e: Errors, conversion: Object) -> None:
         return
     client = (webhook or {}).get("clientConfig")
     if client is None:
-        e.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook, but not set")
+        e.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook")
     elif (client.get("url") is None) == (client.get("service") is None):
         e.required("spec.conversion.webhookClientConfig", "exactly one of url or service is required")
     elif client.get("url") is not None:
         webhooks.webhook_url(e, "spec.conversion.webhookClientConfig.url", client["url"])
     else:
         webhooks.webhook_service(e, "spec.conversion.webhookClientConfig.service", client["service"])
-    webhooks.review_versions(e, "spec.conversion.conversionReviewVersions", (webhook or {}).get("conversionReviewVersions") or [])
+    why = naming.ca_fault(spec)
+    if why and old is not None and naming.is_condition_true(old, "Established") and not naming.ca_fault(old["spec"]):
+        shown = ", ".join(map(hex, base64.b64decode((client or {})["caBundle"])))
+        e.append(causes.wrong("spec.conversion.webhookClientConfig.caBundle", f"[]byte{{{shown}}}: {why}"))
+    _validate_reviews(e, (webhook or {}).get("conversionReviewVersions") or [], old)
+
+
+def _validate_reviews(e: Errors, versions: list[str], old: Object | None) -> None:
+    """What versions a webhook takes; where it took none that is known, it need not now."""
+    found = Errors()
+    webhooks.review_versions(found, "spec.conversion.conversionReviewVersions", versions, "")
+    before = (((old or {}).get("spec", {}).get("conversion") or {}).get("webhook") or {}).get("conversionReviewVersions") or []
+    if before and not set(before) & set(webhooks.REVIEW_VERSIONS):
+        found[:] = [cause for cause in found if "must include at least one of" not in cause.message]
+    e += found
 
 
 def _validate_stored(e: Errors, stored: list[str], versions: list[Object]) -> None:
@@ -361,12 +384,12 @@ def _validate_stored(e: Errors, stored: list[str], versions: list[Object]) -> No
     if not stored:
         e.invalid(at, None, "must have at least one stored version")
         return
-    left = dict.fromkeys(stored)
+    missing = dict.fromkeys(stored)
     for version in versions:
-        if version["storage"] and version["name"] not in left:
+        if version["storage"] and version["name"] not in missing:
             e.invalid(at, stored, f"must have the storage version {version['name']}")
-        left.pop(version["name"], None)
-    for name in left:
+        missing.pop(version["name"], None)
+    for name in missing:
         why = (f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage "
                f"migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions")  # fmt: skip
         e.invalid(f"{at}[{len(stored) - 1 - stored[::-1].index(name)}]", name, why)

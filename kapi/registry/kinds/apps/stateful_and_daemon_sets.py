@@ -51,6 +51,7 @@ def _with_claims(part: Object, claims: list[Object]) -> Object:
 
 class StatefulSetStrategy(TemplateStrategy):
     warns_of_name = False
+    name_check = staticmethod(names.dns_label)
     columns = COLUMNS["statefulsets"]
     of_replicas = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
     counters = ("replicas", *of_replicas, "observedGeneration", "collisionCount")
@@ -106,9 +107,9 @@ def _stateful_spec(spec: Part, old: Object | None) -> None:
     if chosen is None:
         spec.e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "")
     else:
-        workloads.matches_template(chosen, template)
+        workloads.validate_template_labels(chosen, template)
         pod_spec.template(Part(spec.e, template.at, _with_claims(template.obj, spec.items("volumeClaimTemplates"))))
-    workloads.always_restarts(template, "StatefulSet")
+    workloads.validate_restart_policy(template, "StatefulSet")
     if old is None:
         spec.filled("serviceName", names.dns_label)
         for claim in spec.parts("volumeClaimTemplates"):
@@ -165,13 +166,13 @@ class DaemonSetStrategy(TemplateStrategy):
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, template = new.part("spec"), new.part("spec").part("template")
-        workloads.selector_stays(spec, old)
+        workloads.validate_selector_unchanged(spec, old)
         spec.selector("selector")
         if (chosen := workloads.parsed_selector(spec.get("selector"))) is not None:
-            workloads.matches_template(chosen, template)
-        workloads.not_empty(spec, "daemonset")
+            workloads.validate_template_labels(chosen, template)
+        workloads.validate_selector_not_empty(spec, "daemonset")
         pod_spec.template(template)
-        workloads.always_restarts(template, "DaemonSet")
+        workloads.validate_restart_policy(template, "DaemonSet")
         spec.non_negative("minReadySeconds")
         _daemon_strategy(spec.part("updateStrategy"))
         spec.non_negative("revisionHistoryLimit")

@@ -40,12 +40,12 @@ def selector(spec: Part, what: str) -> None:
         spec.required("selector")
         return
     spec.selector("selector")
-    not_empty(spec, what)
+    validate_selector_not_empty(spec, what)
 
 
-def not_empty(spec: Part, what: str) -> None:
-    wanted = spec.get("selector")
-    if wanted is not None and not wanted.get("matchLabels") and not wanted.get("matchExpressions"):
+def validate_selector_not_empty(spec: Part, what: str) -> None:
+    selector = spec.get("selector")
+    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
         spec.e.invalid("spec.selector", {}, f"empty selector is invalid for {what}")
 
 
@@ -68,17 +68,17 @@ def parsed_selector(part: Object | None) -> labels.Selector | None:
 
 
 def shown_labels(part: Object) -> Object | None:
-    found = (part.get("metadata") or {}).get("labels")
-    return None if found is None else {key: found[key] for key in sorted(found)}
+    template_labels = (part.get("metadata") or {}).get("labels")
+    return None if template_labels is None else {key: template_labels[key] for key in sorted(template_labels)}
 
 
-def matches_template(chosen: labels.Selector, template: Part) -> None:
+def validate_template_labels(chosen: labels.Selector, template: Part) -> None:
     metadata = template.part("metadata")
     if not chosen.empty and not chosen.matches(metadata.get("labels")):
         metadata.e.invalid(metadata.path("labels"), shown_labels(template.obj), "`selector` does not match template `labels`")
 
 
-def always_restarts(template: Part, kind: str) -> None:
+def validate_restart_policy(template: Part, kind: str) -> None:
     """Templates of things that keep pods running."""
     spec = template.part("spec")
     if spec.get("restartPolicy") != "Always":
@@ -101,15 +101,15 @@ class TemplateStrategy(RuledStrategy):
     counters: tuple[str, ...] = ()
     """Numbers of the status that are never negative."""
     of_replicas: tuple[str, ...] = ()
-    """Those that are no greater than status.replicas."""
+    """Numbers of the status that may not exceed status.replicas."""
     of_ready = "readyReplicas"
-    """How stock calls the number that availableReplicas is no greater than."""
+    """Stock's name, in the message, for the number that availableReplicas may not exceed."""
 
     def name_warnings(self, new: Object, old: Object | None) -> list[str]:
         return pod_warnings.hostname(new, "Pod names and hostnames") if self.warns_of_name and old is None else []
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        pod_defaults.switched_off(template_of(new).get("spec") or {})
+        pod_defaults.drop_disabled_fields(template_of(new).get("spec") or {})
 
     def check_status(self, new: Part, old: Object) -> None:
         status, known = new.part("status"), status_of(old).get("collisionCount")
@@ -152,7 +152,7 @@ class PodTemplateStrategy(RuledStrategy):
         default_template(obj.setdefault("template", {}))
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        pod_defaults.switched_off((new.get("template") or {}).get("spec") or {})
+        pod_defaults.drop_disabled_fields((new.get("template") or {}).get("spec") or {})
 
     def check(self, new: Part, old: Object | None) -> None:
         pod_spec.template(new.part("template"))
@@ -178,10 +178,10 @@ class ReplicationControllerStrategy(_ReplicatedStrategy):
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
-        found = (template_of(obj).get("metadata") or {}).get("labels")
-        if found:
-            set_empty(spec, selector=dict(found))
-            set_empty(obj["metadata"], labels=dict(found))
+        template_labels = (template_of(obj).get("metadata") or {}).get("labels")
+        if template_labels:
+            set_empty(spec, selector=dict(template_labels))
+            set_empty(obj["metadata"], labels=dict(template_labels))
         set_absent(spec, replicas=1)
         if spec.get("template") is not None:
             default_template(spec["template"])
@@ -194,9 +194,9 @@ class ReplicationControllerStrategy(_ReplicatedStrategy):
         if "template" not in spec:
             spec.required("template")
             return
-        matches_template(labels.from_dict(spec.get("selector")), template)
+        validate_template_labels(labels.from_dict(spec.get("selector")), template)
         pod_spec.template(template)
-        always_restarts(template, "ReplicationController")
+        validate_restart_policy(template, "ReplicationController")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return super().warnings(new, old) if old is None else []
@@ -217,26 +217,26 @@ class ReplicaSetStrategy(_ReplicatedStrategy):
         spec = new.part("spec")
         spec.non_negative("replicas")
         spec.non_negative("minReadySeconds")
-        selected_template(spec)
-        selector_stays(spec, old)
+        validate_selector_and_template(spec)
+        validate_selector_unchanged(spec, old)
 
 
-def selected_template(spec: Part) -> None:
+def validate_selector_and_template(spec: Part) -> None:
     """The selector and the template of ReplicaSets and Deployments."""
     selector(spec, "deployment")
     chosen, template = parsed_selector(spec.get("selector")), spec.part("template")
     if chosen is None:
         spec.e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "invalid label selector")
         return
-    matches_template(chosen, template)
+    validate_template_labels(chosen, template)
     pod_spec.template(template)
-    always_restarts(template, "ReplicaSet")
+    validate_restart_policy(template, "ReplicaSet")
 
 
-def selector_stays(spec: Part, old: Object | None) -> None:
+def validate_selector_unchanged(spec: Part, old: Object | None) -> None:
     if old is not None:
-        mine, theirs = (internal.pointer("selector", part.get("selector")) for part in (spec.obj, spec_of(old)))
-        spec.e.immutable("spec.selector", mine, theirs)
+        selector, old_selector = (internal.pointer("selector", part.get("selector")) for part in (spec.obj, spec_of(old)))
+        spec.e.immutable("spec.selector", selector, old_selector)
 
 
 class DeploymentStrategy(TemplateStrategy):
@@ -257,13 +257,13 @@ class DeploymentStrategy(TemplateStrategy):
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
         spec.non_negative("replicas")
-        selected_template(spec)
+        validate_selector_and_template(spec)
         _deployment_strategy(spec.part("strategy"))
         for name in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
             spec.non_negative(name)
         if "progressDeadlineSeconds" in spec and spec.number("progressDeadlineSeconds") <= spec.number("minReadySeconds"):
             spec.invalid("progressDeadlineSeconds", "must be greater than minReadySeconds")
-        selector_stays(spec, old)
+        validate_selector_unchanged(spec, old)
 
     def changed(self, new: Object, old: Object) -> bool:
         """Annotations count too: they are handed on to the replica sets."""
@@ -297,13 +297,14 @@ def _deployment_strategy(strategy: Part) -> None:
 
 class ControllerRevisionStrategy(PlainStrategy):
     columns = COLUMNS["controllerrevisions"]
+    immutable = ("data",)
 
     def check(self, new: Part, old: Object | None) -> None:
         if "data" not in new:
             new.required("data", "data is mandatory")
+        elif old is None and not isinstance(new.get("data"), dict):
+            new.invalid("data", "must be a valid JSON object")
         new.non_negative("revision")
-        if old is not None:
-            new.immutable(old, "data")
 
     def cells(self, obj: Object) -> list[Any]:
         owner = next((o for o in obj["metadata"].get("ownerReferences") or () if o.get("controller")), None)

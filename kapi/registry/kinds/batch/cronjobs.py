@@ -88,7 +88,7 @@ class CronJobStrategy(TemplateStrategy):
         workloads.default_template(inner.setdefault("template", {}))
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        pod_defaults.switched_off((_inner(new).get("template") or {}).get("spec") or {})
+        pod_defaults.drop_disabled_fields((_inner(new).get("template") or {}).get("spec") or {})
         if old is None:
             new["status"] = {}
 

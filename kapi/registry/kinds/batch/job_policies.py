@@ -72,13 +72,13 @@ def _interval(text: str, completions: int) -> range:
 
 def indexes(text: str, completions: int) -> list[range]:
     """What "0-2,5" lists; raises ValueError with stock's message."""
-    found: list[range] = []
+    ranges: list[range] = []
     for piece in text.split(",") if text else ():
         interval = _interval(piece, completions)
-        if found and interval[0] <= found[-1][-1]:
-            raise ValueError(f"non-increasing order, previous: {found[-1][-1]}, current: {interval[0]}")
-        found.append(interval)
-    return found
+        if ranges and interval[0] <= ranges[-1][-1]:
+            raise ValueError(f"non-increasing order, previous: {ranges[-1][-1]}, current: {interval[0]}")
+        ranges.append(interval)
+    return ranges
 
 
 def success(spec: Part) -> None:

@@ -42,7 +42,7 @@ def check(status: Part, before: Object, spec: Object) -> None:
         if {kind, needed} & changed and has(now, kind) and not has(now, needed):
             status.e.omitted(_AT, f"cannot set {kind}=True condition without the {needed}=true condition")
     if _finished(now):
-        _at_rest(status, spec, changed)
+        _validate_finished(status, spec, changed)
     _indexes(status, spec, changed)
     if {"finished", "terminating"} & changed and _finished(now) and status.number("terminating") > 0:
         status.invalid("terminating", "terminating>0 is invalid for finished job")
@@ -52,7 +52,7 @@ def check(status: Part, before: Object, spec: Object) -> None:
         _exclusive(status, "SuccessCriteriaMet", other)
     if spec.get("successPolicy") is not None and has(now, "Complete") and not has(now, "SuccessCriteriaMet"):
         status.e.omitted(_AT, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True")
-    _kept(status, before, spec)
+    _validate_not_reverted(status, before, spec)
 
 
 def _finished(status: Object) -> bool:
@@ -61,9 +61,9 @@ def _finished(status: Object) -> bool:
 
 def _changed(status: Object, before: Object) -> set[str]:
     """Names of fields and of conditions that are not as they were."""
-    found = {name for name in {*status, *before} if not same(status.get(name), before.get(name))}
-    found |= {kind for kind in _KINDS if has(status, kind) != has(before, kind)}
-    return found | ({"finished"} if _finished(status) != _finished(before) else set())
+    changed = {name for name in {*status, *before} if not same(status.get(name), before.get(name))}
+    changed |= {kind for kind in _KINDS if has(status, kind) != has(before, kind)}
+    return changed | ({"finished"} if _finished(status) != _finished(before) else set())
 
 
 def _uncounted(part: Part) -> None:
@@ -92,17 +92,17 @@ def _times(status: Part, changed: set[str]) -> None:
         status.invalid("completionTime", "completionTime cannot be set before startTime")
 
 
-def _at_rest(status: Part, spec: Object, changed: set[str]) -> None:
+def _validate_finished(status: Part, spec: Object, changed: set[str]) -> None:
     """A finished Job has begun and has nothing left to do."""
     if {"finished", "active"} & changed and status.number("active") > 0:
         status.invalid("active", "active>0 is invalid for finished job")
     idle = spec.get("suspend") and spec.get("completions") == 0
     if {"finished", "startTime"} & changed and not idle:
         status.need("startTime", "startTime is required for finished job")
-    left = status.part("uncountedTerminatedPods")
-    if {"finished", "uncountedTerminatedPods"} & changed and (left.items("succeeded") or left.items("failed")):
-        shown = {"Succeeded": left.get("succeeded"), "Failed": left.get("failed")}
-        status.e.invalid(left.at, shown, "uncountedTerminatedPods needs to be empty for finished job")
+    uncounted = status.part("uncountedTerminatedPods")
+    if {"finished", "uncountedTerminatedPods"} & changed and (uncounted.items("succeeded") or uncounted.items("failed")):
+        shown = {"Succeeded": uncounted.get("succeeded"), "Failed": uncounted.get("failed")}
+        status.e.invalid(uncounted.at, shown, "uncountedTerminatedPods needs to be empty for finished job")
 
 
 def _indexes(status: Part, spec: Object, changed: set[str]) -> None:
@@ -125,8 +125,8 @@ def _indexes(status: Part, spec: Object, changed: set[str]) -> None:
         status.invalid("failedIndexes", f"failedIndexes and completedIndexes overlap at index: {min(both)}")
 
 
-def _kept(status: Part, before: Object, spec: Object) -> None:
-    """What is not taken back."""
+def _validate_not_reverted(status: Part, before: Object, spec: Object) -> None:
+    """Counters, conditions and times that an update may not take back."""
     now = status.obj
     lost = [kind for kind in _KINDS if has(before, kind) and not has(now, kind)]
     for kind in lost:

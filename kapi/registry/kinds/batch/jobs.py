@@ -15,7 +15,7 @@ from kapi.registry.validation.rules import same
 
 UID, NAME, OLD_UID, OLD_NAME = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"
 _TANDEM = "can only be modified in tandem with spec.parallelism"
-_STAYS = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
+_IMMUTABLE = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
 _SCHEDULING = ("nodeSelector", "tolerations", "schedulingGates")
 
 
@@ -28,20 +28,20 @@ def own_labels(obj: Object) -> dict[str, str]:
 def _generated(new: Part) -> None:
     """A selector that is not the user's selects the pods of this Job and no others."""
     spec = new.part("spec")
-    wanted = spec.get("selector")
-    if spec.get("manualSelector") or wanted is None:
+    selector = spec.get("selector")
+    if spec.get("manualSelector") or selector is None:
         return
     metadata, expected = spec.part("template").part("metadata"), own_labels(new.obj)
-    found = metadata.get("labels") or {}
+    labels = metadata.get("labels") or {}
     for key in (OLD_UID, OLD_NAME, UID, NAME):
         at = f"{metadata.at}.labels[{key}]"
-        if key not in found:
+        if key not in labels:
             new.e.required(at, f"must be '{expected[key]}'")
-        elif found[key] != expected[key]:
-            new.e.invalid(at, found[key], f"must be '{expected[key]}'")
-    chosen = workloads.parsed_selector(wanted)
+        elif labels[key] != expected[key]:
+            new.e.invalid(at, labels[key], f"must be '{expected[key]}'")
+    chosen = workloads.parsed_selector(selector)
     if chosen is not None and not chosen.matches(expected):
-        new.e.invalid("spec.selector", internal.pointer("selector", wanted), "`selector` not auto-generated")
+        new.e.invalid("spec.selector", internal.pointer("selector", selector), "`selector` not auto-generated")
 
 
 def _spec(spec: Part) -> None:
@@ -51,7 +51,7 @@ def _spec(spec: Part) -> None:
     spec.selector("selector")
     chosen = workloads.parsed_selector(spec.get("selector"))
     if chosen is not None:
-        workloads.matches_template(chosen, spec.part("template"))
+        workloads.validate_template_labels(chosen, spec.part("template"))
 
 
 def _hostname(new: Part) -> None:
@@ -89,10 +89,10 @@ def _change(now: Part, old: Object) -> None:
         now.immutable(before, "completions")
     elif completions is not None and completions not in (before.get("completions"), now.get("parallelism")):
         now.invalid("completions", _TANDEM)
-    workloads.selector_stays(now, old)
+    workloads.validate_selector_unchanged(now, old)
     waiting = not status.get("startTime") or job_status.has(status, "Suspended")
     _changed_template(now.part("template"), template_of(old), bool(before.get("suspend")) and waiting)
-    for name in _STAYS:
+    for name in _IMMUTABLE:
         value, kind = now.get(name), name[0].upper() + name[1:]
         if not same(value, before.get(name)):
             now.e.invalid(now.path(name), internal.pointer(kind, value) if name.endswith("Policy") else value, rules.IMMUTABLE)
@@ -106,9 +106,9 @@ class JobStrategy(TemplateStrategy):
         spec = obj.setdefault("spec", {})
         job_spec.default(spec)
         workloads.default_template(spec.setdefault("template", {}))
-        found = (spec["template"].get("metadata") or {}).get("labels")
-        if found and not obj["metadata"].get("labels"):
-            obj["metadata"]["labels"] = dict(found)
+        labels = (spec["template"].get("metadata") or {}).get("labels")
+        if labels and not obj["metadata"].get("labels"):
+            obj["metadata"]["labels"] = dict(labels)
 
     def prepare(self, new: Object, old: Object | None) -> None:
         super().prepare(new, old)
@@ -123,9 +123,9 @@ class JobStrategy(TemplateStrategy):
                 spec["selector"] = {"matchLabels": {}}
             chosen = spec["selector"]
             chosen["matchLabels"] = {**(chosen.get("matchLabels") or {}), UID: new["metadata"].get("uid") or ""}
-        found = (template_of(new).get("metadata") or {}).get("labels")
-        if found and not new["metadata"].get("labels") and not any(map(names.label_value, found.values())):
-            new["metadata"]["labels"] = dict(found)
+        labels = (template_of(new).get("metadata") or {}).get("labels")
+        if labels and not new["metadata"].get("labels") and not any(map(names.label_value, labels.values())):
+            new["metadata"]["labels"] = dict(labels)
 
     def check(self, new: Part, old: Object | None) -> None:
         _generated(new)
@@ -144,10 +144,10 @@ class JobStrategy(TemplateStrategy):
         name, *cells = super().row(obj, now)
         spec, status = spec_of(obj), status_of(obj)
         parallelism = spec.get("parallelism") or 0
-        wanted = spec.get("completions", f"1 of {parallelism}" if parallelism > 1 else 1)
+        completions = spec.get("completions", f"1 of {parallelism}" if parallelism > 1 else 1)
         start, end = status.get("startTime"), status.get("completionTime")
         ran_for = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
-        return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{wanted}", ran_for, *cells]
+        return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{completions}", ran_for, *cells]
 
     def counts(self, spec: Object, status: Object) -> list[Any]:
         return []

@@ -67,15 +67,15 @@ class ConfigMapStrategy(PlainStrategy):
 class SecretStrategy(PlainStrategy):
     """core/v1 Secret."""
 
-    fields = {"type": lambda o: o.get("type", "")}
-    columns = rules.columns("Name", "Type=core.v1.Secret.type", "Data#=core.v1.Secret.data", "Age")
+    fields = rules.selectable("type")
+    columns = rules.columns("Name", "Type@type", "Data#@data", "Age", of="core.v1.Secret")
+    defaults_of_empty = {"type": "Opaque"}
 
     def default(self, obj: Object) -> None:
+        super().default(obj)
         if texts := obj.pop("stringData", None):
             encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
             obj["data"] = {**(obj.get("data") or {}), **encoded}
-        if not obj.get("type"):
-            obj["type"] = "Opaque"
 
     def check(self, new: Part, old: Object | None) -> None:
         if old is not None:
@@ -85,9 +85,6 @@ class SecretStrategy(PlainStrategy):
         if sum(map(_size, (new.get("data") or {}).values())) > LARGEST:
             new.e.too_long("data", LARGEST)
         _typed(new, new.get("data") or {})
-
-    def cells(self, obj: Object) -> list[Any]:
-        return [obj.get("type", ""), len(obj.get("data") or ())]
 
 
 def _typed(secret: Part, data: dict[str, str]) -> None:

@@ -22,11 +22,7 @@ class EndpointsStrategy(PlainStrategy):
 
     deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
     columns = rules.columns("Name", "Endpoints=core.v1.Endpoints.subsets", "Age")
-
-    def default(self, obj: Object) -> None:
-        for subset in obj.get("subsets") or ():
-            for port in subset.get("ports") or ():
-                port["protocol"] = port.get("protocol") or "TCP"
+    defaults_of_empty = {"subsets[].ports[].protocol": "TCP"}
 
     def check(self, new: Part, old: Object | None) -> None:
         _stamp(new)
@@ -95,23 +91,14 @@ class EndpointSliceStrategy(PlainStrategy):
     generation = False
     """Counted here: also for a change of labels, and of a topology that is then dropped."""
     columns = rules.columns(
-        "Name", "AddressType=discovery.v1.EndpointSlice.addressType", "Ports=discovery.v1.EndpointSlice.ports",
+        "Name", "AddressType@addressType", "Ports=discovery.v1.EndpointSlice.ports",
         "Endpoints=discovery.v1.EndpointSlice.endpoints", "Age",
+        of="discovery.v1.EndpointSlice",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("addressType", "")
-        obj.setdefault("endpoints", None)
-        obj.setdefault("ports", None)
-        for endpoint in obj["endpoints"] or ():
-            endpoint.setdefault("addresses", None)
-            endpoint.setdefault("conditions", {})
-            hints = endpoint.get("hints") or {}
-            for hint in (*(hints.get("forZones") or ()), *(hints.get("forNodes") or ())):
-                hint.setdefault("name", "")
-        for port in obj["ports"] or ():
-            port.setdefault("name", "")
-            port.setdefault("protocol", "TCP")
+    defaults = {
+        "addressType": "", "endpoints": None, "ports": None, "endpoints[].addresses": None, "endpoints[].conditions": {},
+        "endpoints[].hints.forZones[].name": "", "endpoints[].hints.forNodes[].name": "", "ports[].name": "", "ports[].protocol": "TCP",
+    }  # fmt: skip
 
     def prepare(self, new: Object, old: Object | None) -> None:
         for field in ("endpoints", "ports"):
@@ -143,7 +130,7 @@ class EndpointSliceStrategy(PlainStrategy):
     def cells(self, obj: Object) -> list[Any]:
         ports = [str(p["port"]) if p.get("port") is not None else "*" for p in obj.get("ports") or ()]
         addresses = [a for endpoint in obj.get("endpoints") or () for a in endpoint.get("addresses") or ()]
-        return [obj["addressType"], _some(ports, "<unset>"), _some(addresses, "<unset>")]
+        return [_some(ports, "<unset>"), _some(addresses, "<unset>")]
 
 
 def _endpoint(endpoint: Part, kind: str) -> None:

@@ -1,7 +1,6 @@
 """Events, served by core/v1 and events.k8s.io/v1 and kept in the shape of core/v1.
 
-The newer API is strict about what an event must say and lets nothing but its series change; the older one asks only for matching
-namespaces.
+events.k8s.io requires more fields and allows only changes of the series; core requires only matching namespaces.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,11 +61,10 @@ class EventStrategy(PlainStrategy):
         "Message=core.v1.Event.message", "First Seen+=core.v1.Event.firstTimestamp", "Count+=core.v1.Event.count",
         "Name+=ObjectMeta.name",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        for field, value in (("involvedObject", {}), ("source", {}), ("firstTimestamp", None), ("lastTimestamp", None),
-                             ("eventTime", None), ("reportingComponent", ""), ("reportingInstance", "")):  # fmt: skip
-            obj.setdefault(field, value)
+    defaults: Mapping[str, Any] = {
+        "involvedObject": {}, "source": {}, "firstTimestamp": None, "lastTimestamp": None, "eventTime": None,
+        "reportingComponent": "", "reportingInstance": "",
+    }  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         _validate_old(new, "reportingComponent")
@@ -83,11 +81,9 @@ class NewEventStrategy(EventStrategy):
     selected_as: Mapping[str, str] = {
         field.replace("involvedObject", "regarding").replace("Component", "Controller"): field for field in FIELDS
     }
-
-    def default(self, obj: Object) -> None:
-        for field, value in (("regarding", {}), ("deprecatedSource", {}), ("deprecatedFirstTimestamp", None),
-                             ("deprecatedLastTimestamp", None), ("eventTime", None)):  # fmt: skip
-            obj.setdefault(field, value)
+    defaults = {
+        "regarding": {}, "deprecatedSource": {}, "deprecatedFirstTimestamp": None, "deprecatedLastTimestamp": None, "eventTime": None,
+    }  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         event = Part(new.e, "", _renamed(new.obj, RENAMED))

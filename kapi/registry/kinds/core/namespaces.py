@@ -3,12 +3,11 @@
 Emptying a namespace that is being deleted is the namespace controller's work.
 """
 
-from typing import Any
-
 from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.registry.kinds.columns import COLUMNS
+from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
 
@@ -26,7 +25,8 @@ class NamespaceStrategy(RuledStrategy):
     name_check = staticmethod(names.dns_label)
     generation = False
     columns = COLUMNS["namespaces"]
-    fields = {"status.phase": lambda obj: str((obj.get("status") or {}).get("phase") or "")}
+    selects_namespace = False
+    fields = rules.selectable("status.phase")
 
     def default(self, obj: Object) -> None:
         if obj["metadata"].get("name"):
@@ -53,9 +53,9 @@ class NamespaceStrategy(RuledStrategy):
 
     def check_status(self, new: Part, old: Object) -> None:
         phase = new.part("status").text("phase")
-        wanted, word = ("Terminating", "not ") if new.obj["metadata"].get("deletionTimestamp") else ("Active", "")
-        if phase != wanted:
-            new.e.invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {word}empty")
+        expected, word = ("Terminating", "not ") if new.obj["metadata"].get("deletionTimestamp") else ("Active", "")
+        if phase != expected:
+            new.e.invalid("status.Phase", phase, f"may only be '{expected}' if `deletionTimestamp` is {word}empty")
 
     def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
         if subresource != "finalize":
@@ -71,6 +71,3 @@ class NamespaceStrategy(RuledStrategy):
     def mark_deleted(self, obj: Object) -> None:
         obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
         obj["metadata"].pop("deletionGracePeriodSeconds", None)  # its own storage marks it in stock, and sets no grace
-
-    def cells(self, obj: Object) -> list[Any]:
-        return [(obj.get("status") or {}).get("phase") or ""]

@@ -10,7 +10,6 @@ from kapi.registry.validation.part import Part, RuledStrategy
 
 _KEPT = 'node updates may not change {} except from "" to valid'
 _ROLE, _ROLES = "kubernetes.io/role", "node-role.kubernetes.io/"
-_INFO = ("osImage", "kernelVersion", "containerRuntimeVersion")
 
 
 def _sync_ranges(spec: Object) -> None:
@@ -48,7 +47,7 @@ def _change(new: Part, old: Object) -> None:
         if pair in seen:
             new.e.duplicate(address.at, internal.to_internal("NodeAddress", address.obj))
         seen.add(pair)
-    _ranges_stay(spec, before.get("podCIDRs") or [])
+    _validate_pod_cidrs_unchanged(spec, before.get("podCIDRs") or [])
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         spec.forbidden("providerID", _KEPT.format("providerID"))
     placement.taints(spec, "metadata.taints")
@@ -56,7 +55,7 @@ def _change(new: Part, old: Object) -> None:
         spec.forbidden("externalID", "may not be updated")
 
 
-def _ranges_stay(spec: Part, old: list[str]) -> None:
+def _validate_pod_cidrs_unchanged(spec: Part, old: list[str]) -> None:
     """One cause for each range that differs, or one when their number does, as in stock."""
     new = spec.items("podCIDRs")
     differ = sum(a != b for a, b in zip(new, old, strict=True)) if len(new) == len(old) else 1
@@ -73,10 +72,10 @@ def _condition(node: Object) -> str:
     return ",".join(words)
 
 
-def _roles(found: dict[str, str]) -> str:
-    roles = {key[len(_ROLES) :] for key in found if key.startswith(_ROLES) and key != _ROLES}
-    if found.get(_ROLE):
-        roles.add(found[_ROLE])
+def _roles(labels: dict[str, str]) -> str:
+    roles = {key[len(_ROLES) :] for key in labels if key.startswith(_ROLES) and key != _ROLES}
+    if labels.get(_ROLE):
+        roles.add(labels[_ROLE])
     return ",".join(sorted(roles)) or "<none>"
 
 
@@ -90,6 +89,7 @@ class NodeStrategy(RuledStrategy):
     generation = False
     reset_fields = (("status",),)
     columns = COLUMNS["nodes"]
+    selects_namespace = False
     fields = {"spec.unschedulable": lambda obj: str(bool((obj.get("spec") or {}).get("unschedulable"))).lower()}
 
     def default(self, obj: Object) -> None:
@@ -124,8 +124,5 @@ class NodeStrategy(RuledStrategy):
 
     def cells(self, obj: Object) -> list[Any]:
         status = obj.get("status") or {}
-        info = status.get("nodeInfo") or {}
-        return [
-            _condition(obj), _roles(obj["metadata"].get("labels") or {}), info.get("kubeletVersion") or "",
-            *(_address(status, kind) for kind in ("InternalIP", "ExternalIP")), *(info.get(name) or "<unknown>" for name in _INFO),
-        ]  # fmt: skip
+        addresses = (_address(status, kind) for kind in ("InternalIP", "ExternalIP"))
+        return [_condition(obj), _roles(obj["metadata"].get("labels") or {}), *addresses]

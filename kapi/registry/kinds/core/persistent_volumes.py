@@ -14,13 +14,6 @@ from kapi.registry.validation.rules import Errors
 
 RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
 SHORT_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
-SOURCE_DEFAULTS: dict[str, Object] = {
-    "hostPath": {"type": ""},
-    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
-    "iscsi": {"iscsiInterface": "default"},
-    "azureDisk": {"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False},
-    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
-}
 SUCCESSORS = {
     "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
@@ -55,20 +48,24 @@ class PersistentVolumeStrategy(RuledStrategy):
     returns_deleted = True
     generation = False
     columns = rules.columns(
-        "Name", "Capacity=core.v1.PersistentVolumeSpec.capacity", "Access Modes=core.v1.PersistentVolumeSpec.accessModes",
-        "Reclaim Policy=core.v1.PersistentVolumeSpec.persistentVolumeReclaimPolicy", "Status=core.v1.PersistentVolumeStatus.phase",
+        "Name", "Capacity@spec.capacity.storage=core.v1.PersistentVolumeSpec.capacity",
+        "Access Modes=core.v1.PersistentVolumeSpec.accessModes",
+        "Reclaim Policy@spec.persistentVolumeReclaimPolicy", "Status=core.v1.PersistentVolumeStatus.phase",
         "Claim=core.v1.PersistentVolumeSpec.claimRef", "StorageClass: StorageClass of the pv",
-        "VolumeAttributesClass: VolumeAttributesClass of the pv", "Reason=core.v1.PersistentVolumeStatus.reason", "Age",
-        "VolumeMode+=core.v1.PersistentVolumeSpec.volumeMode",
+        "VolumeAttributesClass@spec.volumeAttributesClassName|<unset>: VolumeAttributesClass of the pv",
+        "Reason@status.reason", "Age",
+        "VolumeMode+@spec.volumeMode|<unset>",
+        of="core.v1.PersistentVolume",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        spec = obj["spec"]
-        spec["persistentVolumeReclaimPolicy"] = spec.get("persistentVolumeReclaimPolicy") or "Retain"
-        spec.setdefault("volumeMode", "Filesystem")
-        for source, values in SOURCE_DEFAULTS.items():
-            if spec.get(source) is not None:
-                spec[source].update((k, v) for k, v in values.items() if spec[source].get(k) in (None, ""))
+    defaults = {"spec.volumeMode": "Filesystem"}
+    defaults_of_empty = {
+        "spec.persistentVolumeReclaimPolicy": "Retain", "spec.hostPath.type": "",
+        "spec.rbd.pool": "rbd", "spec.rbd.user": "admin", "spec.rbd.keyring": "/etc/ceph/keyring",
+        "spec.iscsi.iscsiInterface": "default",
+        "spec.azureDisk.cachingMode": "ReadWrite", "spec.azureDisk.kind": "Shared", "spec.azureDisk.fsType": "ext4",
+        "spec.azureDisk.readOnly": False,
+        "spec.scaleIO.storageMode": "ThinProvisioned", "spec.scaleIO.fsType": "xfs",
+    }  # fmt: skip
 
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {"phase": "Pending", "lastPhaseTransitionTime": time.stamp()}
@@ -88,11 +85,7 @@ class PersistentVolumeStrategy(RuledStrategy):
         spec, status = obj["spec"], obj.get("status") or {}
         claim = f"{spec['claimRef'].get('namespace', '')}/{spec['claimRef'].get('name', '')}" if spec.get("claimRef") else ""
         phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
-        return [
-            (spec.get("capacity") or {}).get("storage", ""), short_modes(spec.get("accessModes")),
-            spec.get("persistentVolumeReclaimPolicy", ""), phase, claim, storage_class(obj),
-            spec.get("volumeAttributesClassName", "<unset>"), status.get("reason", ""), spec.get("volumeMode", "<unset>"),
-        ]  # fmt: skip
+        return [short_modes(spec.get("accessModes")), phase, claim, storage_class(obj)]
 
 
 def _check_volume(spec: Part) -> None:
@@ -139,17 +132,17 @@ def _check_affinity(spec: Part) -> None:
 
 
 def _check_source(spec: Part) -> None:
-    found = [source for source in SOURCES if source in spec]
-    for source in found[:1]:
+    sources = [source for source in SOURCES if source in spec]
+    for source in sources[:1]:
         if source == "local":
             _check_local(spec)
         elif source == "csi":
             _check_csi(spec.part("csi"))
         else:
             volumes.source(spec, source)
-    for source in found[1:]:
+    for source in sources[1:]:
         spec.forbidden("cephFS" if source == "cephfs" else source, "may not specify more than 1 volume type")
-    if not found:
+    if not sources:
         spec.e.required(spec.at, "must specify a volume type")
 
 
@@ -207,17 +200,18 @@ class PersistentVolumeClaimStrategy(RuledStrategy):
     returns_deleted = True
     generation = False
     columns = rules.columns(
-        "Name", "Status=core.v1.PersistentVolumeClaimStatus.phase", "Volume=core.v1.PersistentVolumeClaimSpec.volumeName",
+        "Name", "Status=core.v1.PersistentVolumeClaimStatus.phase", "Volume@spec.volumeName",
         "Capacity=core.v1.PersistentVolumeClaimStatus.capacity", "Access Modes=core.v1.PersistentVolumeClaimStatus.accessModes",
-        "StorageClass: StorageClass of the pvc", "VolumeAttributesClass: VolumeAttributesClass of the pvc", "Age",
-        "VolumeMode+=core.v1.PersistentVolumeClaimSpec.volumeMode",
+        "StorageClass: StorageClass of the pvc",
+        "VolumeAttributesClass@spec.volumeAttributesClassName|<unset>: VolumeAttributesClass of the pvc", "Age",
+        "VolumeMode+@spec.volumeMode|<unset>",
+        of="core.v1.PersistentVolumeClaim",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj["spec"].setdefault("volumeMode", "Filesystem")
+    defaults = {"spec.volumeMode": "Filesystem"}
+    initial_status = {"phase": "Pending"}
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {"phase": "Pending"}
+        super().prepare(new, old)
         spec = new["spec"]
         if not (old or {}).get("spec", {}).get("dataSource") and not _copies(spec.get("dataSource")):
             spec.pop("dataSource", None)
@@ -237,10 +231,7 @@ class PersistentVolumeClaimStrategy(RuledStrategy):
         bound = bool(spec.get("volumeName"))
         phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
         capacity = (status.get("capacity") or {}).get("storage", "0") if bound else ""
-        return [
-            phase, spec.get("volumeName", ""), capacity, short_modes(status.get("accessModes")) if bound else "",
-            storage_class(obj), spec.get("volumeAttributesClassName") or "<unset>", spec.get("volumeMode", "<unset>"),
-        ]  # fmt: skip
+        return [phase, capacity, short_modes(status.get("accessModes")) if bound else "", storage_class(obj)]
 
 
 def _copies(source: Object | None) -> bool:
@@ -258,13 +249,13 @@ def _check_claim_change(e: Errors, new: Object, old: Object) -> None:
     spec, before = dict(new["spec"]), dict(old["spec"])
     if not before.get("volumeName") and spec.get("volumeName"):
         before["volumeName"] = spec["volumeName"]
-    wanted, had = _storage(new, "spec", "storage"), _storage(old, "spec", "storage")
+    size, old_size = _storage(new, "spec", "storage"), _storage(old, "spec", "storage")
     if (new.get("status") or {}).get("phase") == "Bound" and (spec.get("resources") or {}).get("requests") is not None:
-        spec["resources"] = {**spec["resources"], "requests": {**spec["resources"]["requests"], "storage": had}}
+        spec["resources"] = {**spec["resources"], "requests": {**spec["resources"]["requests"], "storage": old_size}}
     if spec.get("volumeAttributesClassName") and (new.get("status") or {}).get("phase") == "Bound":
         spec["volumeAttributesClassName"] = before["volumeAttributesClassName"] = ""
     if spec != before:
         e.forbidden("spec", CLAIM_FROZEN + rules.difference(before, spec))
-    if quantity.compare(wanted, had) < 0 and quantity.compare(wanted, _storage(old, "status", "storage")) <= 0:
+    if quantity.compare(size, old_size) < 0 and quantity.compare(size, _storage(old, "status", "storage")) <= 0:
         e.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
     e.immutable("volumeMode", new["spec"].get("volumeMode"), old["spec"].get("volumeMode"))

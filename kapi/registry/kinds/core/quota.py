@@ -43,12 +43,11 @@ class LimitRangeStrategy(PlainStrategy):
     """core/v1 LimitRange."""
 
     columns = (*rules.columns("Name"), Strategy.columns[1])
+    defaults = {"spec": {}, "spec.limits": None, "spec.limits[].type": ""}
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("limits", None)
-        for limit in spec["limits"] or ():
-            limit.setdefault("type", "")
+        super().default(obj)
+        for limit in obj["spec"]["limits"] or ():
             if limit["type"] == "Container":
                 _default_limit(limit)
 
@@ -122,13 +121,8 @@ class ResourceQuotaStrategy(RuledStrategy):
         "Name", "Request: Request represents a minimum amount of cpu/memory that a container may consume.",
         "Limit: Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.", "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-        obj.setdefault("status", {})
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
+    defaults = {"spec": {}, "status": {}}
+    initial_status = {}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -167,7 +161,7 @@ def _amounts(part: Part, field: str) -> None:
         amount(part.e, at, name, value)
 
 
-def _fits(scope: str, name: str) -> bool:
+def _applies_to(scope: str, name: str) -> bool:
     """Whether a scope applies to a resource."""
     if scope == "BestEffort":
         return name == "pods"
@@ -177,11 +171,11 @@ def _fits(scope: str, name: str) -> bool:
 
 
 def _scope(spec: Part, field: str, scope: str, named: tuple[str, Any], whole: Any) -> None:
-    """One scope in `field`, which must be known (`named`: where that is told, and what is shown) and fit all that is counted."""
+    """One scope in `field`: it must be known (`named`: path and value of that error) and apply to all counted resources."""
     if scope not in SCOPES:
         spec.e.invalid(*named, "unsupported scope")
     for name in spec.get("hard") or ():
-        if standard(name) and not _fits(scope, name):
+        if standard(name) and not _applies_to(scope, name):
             spec.e.invalid(spec.path(field), whole, "unsupported scope applied to resource")
 
 

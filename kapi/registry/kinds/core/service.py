@@ -27,25 +27,25 @@ def headless(spec: Object) -> bool:
     return spec.get("clusterIP") == "None" or (spec.get("clusterIPs") or [""])[0] == "None"
 
 
-def external(spec: Object) -> bool:
+def externally_accessible(spec: Object) -> bool:
     """Reachable from outside the cluster."""
     kind = spec.get("type")
     return kind in ("LoadBalancer", "NodePort") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
 
 
-def balanced(spec: Object) -> bool:
+def is_load_balancer(spec: Object) -> bool:
     return spec.get("type") == "LoadBalancer"
 
 
-def needs_health_check(spec: Object) -> bool:
-    return balanced(spec) and spec.get("externalTrafficPolicy") == "Local"
+def needs_health_check_node_port(spec: Object) -> bool:
+    return is_load_balancer(spec) and spec.get("externalTrafficPolicy") == "Local"
 
 
-def needs_node_ports(spec: Object) -> bool:
-    return spec.get("type") == "NodePort" or (balanced(spec) and spec.get("allocateLoadBalancerNodePorts", True))
+def needs_node_port(spec: Object) -> bool:
+    return spec.get("type") == "NodePort" or (is_load_balancer(spec) and spec.get("allocateLoadBalancerNodePorts", True))
 
 
-def needs_address(spec: Object) -> bool:
+def needs_cluster_ip(spec: Object) -> bool:
     return spec.get("type") != "ExternalName"
 
 
@@ -55,44 +55,44 @@ class ServiceStrategy(RuledStrategy):
     returns_deleted = True
     name_check = staticmethod(names.dns_label)
     generation = False
-    fields = {"spec.clusterIP": lambda o: o["spec"].get("clusterIP", ""), "spec.type": lambda o: o["spec"].get("type", "")}
+    fields = rules.selectable("spec.clusterIP", "spec.type")
     columns = rules.columns(
-        "Name", "Type=core.v1.ServiceSpec.type", "Cluster-IP=core.v1.ServiceSpec.clusterIP", "External-IP=core.v1.ServiceSpec.externalIPs",
+        "Name", "Type@spec.type", "Cluster-IP=core.v1.ServiceSpec.clusterIP", "External-IP=core.v1.ServiceSpec.externalIPs",
         "Port(s)=core.v1.ServiceSpec.ports", "Age", "Selector+=core.v1.ServiceSpec.selector",
+        of="core.v1.Service",
     )  # fmt: skip
+    defaults = {"spec": {}, "status": {}, "status.loadBalancer": {}}
+    defaults_of_empty = {"spec.sessionAffinity": "None", "spec.type": "ClusterIP", "spec.ports[].protocol": "TCP"}
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        for field, value in (("sessionAffinity", "None"), ("type", "ClusterIP")):
-            spec[field] = spec.get(field) or value
+        super().default(obj)
+        spec = obj["spec"]
         if spec["sessionAffinity"] == "None":
             spec.pop("sessionAffinityConfig", None)
         if spec["sessionAffinity"] == "ClientIP":
             config = spec.setdefault("sessionAffinityConfig", {})
             config.setdefault("clientIP", {}).setdefault("timeoutSeconds", AFFINITY_SECONDS)
         for port in spec.get("ports") or ():
-            port["protocol"] = port.get("protocol") or "TCP"
             port["targetPort"] = port.get("targetPort") or port.get("port", 0)
-        if external(spec) and not spec.get("externalTrafficPolicy"):
+        if externally_accessible(spec) and not spec.get("externalTrafficPolicy"):
             spec["externalTrafficPolicy"] = "Cluster"
         if spec["type"] in ("NodePort", "LoadBalancer", "ClusterIP"):
             spec.setdefault("internalTrafficPolicy", "Cluster")
-        if balanced(spec):
+        if is_load_balancer(spec):
             spec.setdefault("allocateLoadBalancerNodePorts", True)
-        points = obj.setdefault("status", {}).setdefault("loadBalancer", {})
-        for _, point in each("", points, "ingress"):
+        for _, point in each("", obj["status"]["loadBalancer"], "ingress"):
             if point.get("ip"):
                 point.setdefault("ipMode", "VIP")
 
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = old["status"] if old and "status" in old else {"loadBalancer": {}}
         if old is not None:
-            _drop_unneeded(new["spec"], old["spec"])
+            _drop_type_dependent_fields(new["spec"], old["spec"])
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, before, annotations = new.part("spec"), (old or {}).get("spec") or {}, new.obj["metadata"].get("annotations") or {}
         if old is not None:
-            _change(spec, before)
+            _validate_update(spec, before)
         if HINTS in annotations and annotations[HINTS] != annotations.get(TOPOLOGY_MODE, annotations[HINTS]):
             field, text = f"metadata.annotations[{TOPOLOGY_MODE}]", f"must match annotations[{HINTS}] when both are specified"
             new.e.invalid(field, annotations[TOPOLOGY_MODE], text)
@@ -105,14 +105,14 @@ class ServiceStrategy(RuledStrategy):
             if addresses.legacy_ip(new.e, at, ip, before.get("externalIPs") or ()):
                 addresses.endpoint_ip(new.e, at, ip)
         spec.enum("type", TYPES, need="")
-        _taken(spec)
+        _validate_unique_ports(spec)
         _load_balancer(spec, annotations, before)
         _policies(spec)
 
     def check_status(self, new: Part, old: Object) -> None:
         """The ingress points of a load balancer, which no other type has."""
         status = new.part("status").part("loadBalancer")
-        if status.items("ingress") and not balanced(new.obj["spec"]):
+        if status.items("ingress") and not is_load_balancer(new.obj["spec"]):
             status.forbidden("ingress", "may only be used when `spec.type` is 'LoadBalancer'")
             return
         for point in ingress_points(status, old):
@@ -130,7 +130,7 @@ class ServiceStrategy(RuledStrategy):
         spec = obj["spec"]
         ports = ",".join(_shown_port(p) for p in spec.get("ports") or ()) or "<none>"
         cluster_ip = (spec.get("clusterIPs") or ["<none>"])[0]
-        return [spec.get("type", ""), cluster_ip, _shown_external(obj), ports, rules.label_cell(spec.get("selector"))]
+        return [cluster_ip, _shown_external(obj), ports, rules.label_cell(spec.get("selector"))]
 
 
 def _shown_port(port: Object) -> str:
@@ -148,15 +148,15 @@ def _shown_external(obj: Object) -> str:
     if kind != "LoadBalancer":
         return "<unknown>"
     ingress = obj.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
-    found = sorted({i.get("ip") or i.get("hostname") or "" for i in ingress} - {""})
-    text = ",".join([",".join(found), *ips] if found else ips)
+    points = sorted({i.get("ip") or i.get("hostname") or "" for i in ingress} - {""})
+    text = ",".join([",".join(points), *ips] if points else ips)
     return text or "<pending>"
 
 
 # what the server keeps in step ----------------------------------------------------------------------------------------------------
 
 
-def sync_addresses(spec: Object, before: Object | None) -> None:
+def normalize_cluster_ips(spec: Object, before: Object | None) -> None:
     """clusterIP is clusterIPs[0]: the one that was set or changed sets the other."""
     ip, ips = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     if before is None:
@@ -170,13 +170,13 @@ def sync_addresses(spec: Object, before: Object | None) -> None:
         spec.pop("clusterIPs", None)
 
 
-def keep_allocated(spec: Object, before: Object) -> None:
+def patch_allocated_values(spec: Object, before: Object) -> None:
     """What an update leaves out and the server had chosen stays, so that a manifest can be applied twice."""
-    if needs_address(spec) and needs_address(before):
+    if needs_cluster_ip(spec) and needs_cluster_ip(before):
         spec["clusterIP"] = spec.get("clusterIP") or before.get("clusterIP", "")
         if not spec.get("clusterIPs") and spec["clusterIP"] == before.get("clusterIP"):
             spec["clusterIPs"] = list(before.get("clusterIPs") or ())
-    if needs_node_ports(spec) and needs_node_ports(before):
+    if needs_node_port(spec) and needs_node_port(before):
         known = {p.get("name", ""): p.get("nodePort") or 0 for p in before.get("ports") or ()}
         used = set(known.values()) & {p.get("nodePort") for p in spec.get("ports") or ()}
         for port in spec.get("ports") or ():
@@ -184,27 +184,29 @@ def keep_allocated(spec: Object, before: Object) -> None:
             if not port.get("nodePort") and number and number not in used:
                 port["nodePort"] = number
                 used.add(number)
-    if needs_health_check(spec) and needs_health_check(before) and not spec.get("healthCheckNodePort"):
+    if needs_health_check_node_port(spec) and needs_health_check_node_port(before) and not spec.get("healthCheckNodePort"):
         spec["healthCheckNodePort"] = before.get("healthCheckNodePort", 0)
 
 
-_NEEDED = (
-    (needs_address, ("ipFamilies", "ipFamilyPolicy")),
-    (needs_health_check, ("healthCheckNodePort",)),
-    (balanced, ("allocateLoadBalancerNodePorts", "loadBalancerClass")),
-    (external, ("externalTrafficPolicy",)),
+_TYPE_DEPENDENT = (
+    (needs_cluster_ip, ("ipFamilies", "ipFamilyPolicy")),
+    (needs_health_check_node_port, ("healthCheckNodePort",)),
+    (is_load_balancer, ("allocateLoadBalancerNodePorts", "loadBalancerClass")),
+    (externally_accessible, ("externalTrafficPolicy",)),
 )
 """Which services have a use for which fields."""
 
 
-def _drop_unneeded(spec: Object, before: Object) -> None:
+def _drop_type_dependent_fields(spec: Object, before: Object) -> None:
     """A change of type drops the fields the new type has no use for, where the client left them as they were."""
-    dropped = [f for need, fields in _NEEDED if need(before) and not need(spec) for f in fields if spec.get(f) == before.get(f)]
-    if needs_address(before) and not needs_address(spec) and spec.get("clusterIPs", before.get("clusterIPs")) == before.get("clusterIPs"):
+    unneeded = [field for need, fields in _TYPE_DEPENDENT if need(before) and not need(spec) for field in fields]
+    dropped = [field for field in unneeded if spec.get(field) == before.get(field)]
+    unchanged = spec.get("clusterIPs", before.get("clusterIPs")) == before.get("clusterIPs")
+    if needs_cluster_ip(before) and not needs_cluster_ip(spec) and unchanged:
         dropped += ["clusterIP", "clusterIPs"]
     for field in dropped:
         spec.pop(field, None)
-    if needs_node_ports(before) and not needs_node_ports(spec):
+    if needs_node_port(before) and not needs_node_port(spec):
         known = {p.get("nodePort") for p in before.get("ports") or ()}
         if {p.get("nodePort") for p in spec.get("ports") or ()} <= known:
             for port in spec.get("ports") or ():
@@ -215,7 +217,7 @@ def _drop_unneeded(spec: Object, before: Object) -> None:
 
 
 def ingress_points(balancer: Part, old: Object) -> Iterator[Part]:
-    """The addresses and names of a load balancer. Each is given on once its address is checked: for what a kind has to say in between."""
+    """Validate the ingress points of a load balancer. Each is yielded after its IP, for the caller's rules, before its hostname."""
     before = (old.get("status") or {}).get("loadBalancer") or {}
     known = [point.get("ip") or "" for point in before.get("ingress") or ()]
     for point in balancer.parts("ingress"):
@@ -228,7 +230,7 @@ def ingress_points(balancer: Part, old: Object) -> Iterator[Part]:
 
 def _type(spec: Part) -> None:
     kind = spec.text("type")
-    if not headless(spec.obj) and needs_address(spec.obj):
+    if not headless(spec.obj) and needs_cluster_ip(spec.obj):
         spec.need("ports")
     if kind in ("LoadBalancer", "NodePort") and headless(spec.obj):
         spec.e.invalid("spec.clusterIPs[0]", (spec.items("clusterIPs") or ["None"])[0], f"may not be set to 'None' for {kind} services")
@@ -271,7 +273,7 @@ def _affinity(spec: Part) -> None:
 
 def validate_addresses(spec: Part, before: Object) -> None:
     """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy against each other. Also called before addresses are allocated."""
-    if not needs_address(spec.obj):
+    if not needs_cluster_ip(spec.obj):
         return
     start, ips, single = len(spec.e), spec.items("clusterIPs"), spec.text("clusterIP")
     if single and not ips:
@@ -310,7 +312,7 @@ def _each_address(spec: Part, before: Object) -> bool:
     return alone and all(valid)
 
 
-def _taken(spec: Part) -> None:
+def _validate_unique_ports(spec: Part) -> None:
     """Node ports of a ClusterIP service, and duplicate ports."""
     ports = list(spec.parts("ports"))
     for port in ports:
@@ -340,29 +342,29 @@ def _load_balancer(spec: Part, annotations: dict[str, str], before: Object) -> N
             addresses.legacy_cidr(spec.e, at, value.strip())
     if "allocateLoadBalancerNodePorts" in spec:
         _only_balanced(spec, "spec.allocateLoadBalancerNodePorts")
-    elif balanced(spec.obj):
+    elif is_load_balancer(spec.obj):
         spec.required("allocateLoadBalancerNodePorts")
     _class(spec)
 
 
 def _only_balanced(spec: Part, field: str) -> None:
-    if not balanced(spec.obj):
+    if not is_load_balancer(spec.obj):
         spec.e.forbidden(field, ONLY_LOAD_BALANCER)
 
 
 def _class(spec: Part) -> None:
-    if balanced(spec.obj):
+    if is_load_balancer(spec.obj):
         spec.optional("loadBalancerClass", names.qualified_name)
     elif "loadBalancerClass" in spec:
         spec.forbidden("loadBalancerClass", ONLY_LOAD_BALANCER)
 
 
 def _policies(spec: Part) -> None:
-    if external(spec.obj):
+    if externally_accessible(spec.obj):
         spec.enum("externalTrafficPolicy", POLICIES, need="")
     elif spec.text("externalTrafficPolicy"):
         spec.invalid("externalTrafficPolicy", "may only be set for externally-accessible services")
-    if needs_health_check(spec.obj):
+    if needs_health_check_node_port(spec.obj):
         if spec.need("healthCheckNodePort"):
             spec.port("healthCheckNodePort")
     elif spec.number("healthCheckNodePort"):
@@ -374,26 +376,26 @@ def _policies(spec: Part) -> None:
     spec.choice("trafficDistribution", TRAFFIC_DISTRIBUTIONS, sort=False)
 
 
-def _change(spec: Part, before: Object) -> None:
+def _validate_update(spec: Part, before: Object) -> None:
     """Primary address and family stay once set, unless the service is or was an ExternalName."""
 
     def both(true: Callable[[Object], bool]) -> bool:
         return true(spec.obj) and true(before)
 
-    if both(needs_address):
+    if both(needs_cluster_ip):
         if not both(headless):
-            _released(spec, before, "clusterIPs", "clusterIP")
+            _validate_upgrade_downgrade(spec, before, "clusterIPs", "clusterIP")
         if not headless(spec.obj) and not headless(before):
-            _released(spec, before, "ipFamilies", "ipFamily")
-    if both(balanced) and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
+            _validate_upgrade_downgrade(spec, before, "ipFamilies", "ipFamily")
+    if both(is_load_balancer) and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
         spec.invalid("loadBalancerClass", SET_ONCE)
     _class(spec)
-    if both(needs_health_check) and spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
+    if both(needs_health_check_node_port) and spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
         spec.forbidden("healthCheckNodePort", rules.IMMUTABLE)
 
 
-def _released(spec: Part, before: Object, field: str, one: str) -> None:
-    """Stock shows addresses also where it speaks of the primary family, and points at the first family whichever changed."""
+def _validate_upgrade_downgrade(spec: Part, before: Object, field: str, one: str) -> None:
+    """Stock shows addresses also in errors of the primary family, and reports each changed family at the first."""
     new, old, ips = spec.items(field), before.get(field) or [], spec.items("clusterIPs")
     first = f"spec.{field}[0]"
     if len(new) == len(old):

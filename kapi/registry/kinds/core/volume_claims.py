@@ -49,13 +49,13 @@ def claim_spec(spec: Part) -> None:
     spec.filled("volumeAttributesClassName", names.dns_subdomain)
 
 
-def _check_storage(e: Errors, at: str, wanted: str | None) -> None:
-    if wanted is None:
+def _check_storage(e: Errors, at: str, size: str | None) -> None:
+    if size is None:
         e.required(at)
-    elif quantity.compare(wanted, None) <= 0:
-        e.invalid(at, quantity.canonical(wanted), "must be greater than zero")
-    elif quantity.milli(wanted) % 1000:
-        e.invalid(at, quantity.canonical(wanted), "must be an integer")
+    elif quantity.compare(size, None) <= 0:
+        e.invalid(at, quantity.canonical(size), "must be greater than zero")
+    elif quantity.milli(size) % 1000:
+        e.invalid(at, quantity.canonical(size), "must be an integer")
 
 
 _TEMPLATE_METADATA = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",

@@ -23,17 +23,11 @@ class IngressStrategy(RuledStrategy):
         "Address: Address is a list containing ingress points for the load-balancer", "Ports: Ports of TLS configurations that open",
         "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        paths = [p for rule in spec.get("rules") or () for p in (rule.get("http") or {}).get("paths") or ()]
-        for backend in (spec.get("defaultBackend"), *(path.get("backend") for path in paths)):
-            if backend and backend.get("resource") is not None:
-                backend["resource"].setdefault("apiGroup", None)
-        obj.setdefault("status", {}).setdefault("loadBalancer", {})
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {"loadBalancer": {}}
+    defaults = {
+        "spec": {}, "spec.defaultBackend.resource.apiGroup": None, "spec.rules[].http.paths[].backend.resource.apiGroup": None,
+        "status": {}, "status.loadBalancer": {},
+    }  # fmt: skip
+    initial_status = {"loadBalancer": {}}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, annotation = new.part("spec"), (new.obj["metadata"].get("annotations") or {}).get(CLASS)
@@ -130,14 +124,10 @@ class IngressClassStrategy(RuledStrategy):
 
     status = False
     columns = rules.columns(
-        "Name", "Controller: Controller that is responsible for handling this class",
+        "Name", "Controller@spec.controller: Controller that is responsible for handling this class",
         "Parameters: A reference to a resource with additional parameters", "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        parameters = obj.setdefault("spec", {}).get("parameters")
-        if parameters is not None:
-            parameters["scope"] = "Cluster" if parameters.get("scope") is None else parameters["scope"]
+    defaults = {"spec": {}, "spec.parameters.scope": "Cluster"}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -151,7 +141,7 @@ class IngressClassStrategy(RuledStrategy):
     def cells(self, obj: Object) -> list[Any]:
         ref = obj["spec"].get("parameters") or {}
         kind = ".".join(part for part in (ref.get("kind"), ref.get("apiGroup")) if part)
-        return [obj["spec"].get("controller", ""), f"{kind}/{ref.get('name')}" if ref else "<none>"]
+        return [f"{kind}/{ref.get('name')}" if ref else "<none>"]
 
 
 def _parameters(ref: Part) -> None:

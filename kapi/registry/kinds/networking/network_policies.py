@@ -13,8 +13,8 @@ WAYS = (("ingress", "from"), ("egress", "to"))
 def _blocks(policy: Object) -> set[str]:
     """All CIDRs of a policy: invalid ones that it had before are allowed (ratcheting)."""
     spec = policy.get("spec") or {}
-    found = [peer.get("ipBlock") or {} for way, peers in WAYS for rule in spec.get(way) or () for peer in rule.get(peers) or ()]
-    return {cidr for block in found for cidr in (block.get("cidr") or "", *(block.get("except") or ()))}
+    blocks = [peer.get("ipBlock") or {} for way, peers in WAYS for rule in spec.get(way) or () for peer in rule.get(peers) or ()]
+    return {cidr for block in blocks for cidr in (block.get("cidr") or "", *(block.get("except") or ()))}
 
 
 class NetworkPolicyStrategy(RuledStrategy):
@@ -22,13 +22,13 @@ class NetworkPolicyStrategy(RuledStrategy):
 
     status = False
     columns = rules.columns("Name", "Pod-Selector=networking.v1.NetworkPolicySpec.podSelector", "Age")
+    defaults = {
+        "spec": {}, "spec.podSelector": {}, "spec.ingress[].ports[].protocol": "TCP", "spec.egress[].ports[].protocol": "TCP",
+    }  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("podSelector", {})
-        for rule in (*(spec.get("ingress") or ()), *(spec.get("egress") or ())):
-            for port in rule.get("ports") or ():
-                port.setdefault("protocol", "TCP")
+        super().default(obj)
+        spec = obj["spec"]
         if not spec.get("policyTypes"):
             spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
 

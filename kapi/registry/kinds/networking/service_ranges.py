@@ -26,12 +26,10 @@ class IPAddressStrategy(PlainStrategy):
     columns = rules.columns(
         "Name", "ParentRef=networking.v1.IPAddressSpec.parentRef",
     )  # stock's rows have a third cell, the age, without a column  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
+    defaults = {"spec": {}}
 
     def check(self, new: Part, old: Object | None) -> None:
-        """What an address belongs to; a change is refused as such, whatever its form."""
+        """The object that an address belongs to; any change of it is refused."""
         spec, ref = new.part("spec"), new.part("spec").part("parentRef")
         if old is not None:
             new.part("metadata").filled("generateName", ip_name)
@@ -63,13 +61,8 @@ class ServiceCIDRStrategy(RuledStrategy):
 
     generation = False
     columns = rules.columns("Name", "CIDRs=networking.v1.ServiceCIDRSpec.cidrs", "Age")
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-        obj.setdefault("status", {})
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
+    defaults = {"spec": {}, "status": {}}
+    initial_status = {}
 
     def check(self, new: Part, old: Object | None) -> None:
         """A second range may be added to a single one; nothing else changes."""
@@ -78,8 +71,8 @@ class ServiceCIDRStrategy(RuledStrategy):
         if old is not None and counts not in ((1, 2), (counts[0], counts[0])):
             spec.invalid("cidrs", rules.IMMUTABLE)
             return
-        for (at, mine), theirs in zip(spec.values("cidrs"), before, strict=False):
-            new.e.immutable(at, mine, theirs)
+        for (at, cidr), old_cidr in zip(spec.values("cidrs"), before, strict=False):
+            new.e.immutable(at, cidr, old_cidr)
         if old is None or counts == (1, 2):
             _ranges(new.e, spec.path("cidrs"), spec.items("cidrs"))
 

@@ -87,28 +87,28 @@ def _check_request(request: Part) -> None:
     elif request.items("firstAvailable"):
         named_set(request, "firstAvailable", MOST_SUBREQUESTS, _check_subrequest)
     elif "exactly" in request:
-        _check_wanted(request.part("exactly"))
+        _check_exact_request(request.part("exactly"))
     else:
         request.e.required(request.at, ONE_REQUEST)
 
 
 def _check_subrequest(request: Part) -> None:
     request.checked("name", names.dns_label)
-    _check_wanted(request)
+    _check_exact_request(request)
 
 
-def _check_wanted(wanted: Part) -> None:
+def _check_exact_request(request: Part) -> None:
     """What a request or one of its alternatives asks for."""
-    wanted.named("deviceClassName", names.dns_subdomain)
-    _check_selectors(wanted)
-    if wanted.get("allocationMode") == "All":
-        if wanted.number("count"):
-            wanted.invalid("count", "must not be specified when allocationMode is 'All'")
-    elif wanted.get("allocationMode") == "ExactCount":
-        wanted.at_least("count", 1, "must be greater than zero")
+    request.named("deviceClassName", names.dns_subdomain)
+    _check_selectors(request)
+    if request.get("allocationMode") == "All":
+        if request.number("count"):
+            request.invalid("count", "must not be specified when allocationMode is 'All'")
+    elif request.get("allocationMode") == "ExactCount":
+        request.at_least("count", 1, "must be greater than zero")
     else:
-        wanted.unsupported("allocationMode", ("All", "ExactCount"))
-    for toleration in wanted.parts("tolerations"):
+        request.unsupported("allocationMode", ("All", "ExactCount"))
+    for toleration in request.parts("tolerations"):
         _check_toleration(toleration)
 
 

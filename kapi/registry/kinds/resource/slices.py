@@ -28,10 +28,12 @@ class ResourceSliceStrategy(VersionedStrategy):
 
     returns_deleted = True
     status = False
-    fields = {"spec.nodeName": lambda o: o["spec"].get("nodeName") or "", "spec.driver": lambda o: o["spec"].get("driver") or ""}
+    selects_namespace = False
+    fields = rules.selectable("spec.nodeName", "spec.driver")
     columns = rules.columns(
-        "Name", "Node=resource.v1.ResourceSliceSpec.nodeName", "Driver=resource.v1.ResourceSliceSpec.driver",
-        "Pool=resource.v1.ResourcePool.name", "Age",
+        "Name", "Node=resource.v1.ResourceSliceSpec.nodeName", "Driver@spec.driver",
+        "Pool@spec.pool.name", "Age",
+        of="resource.v1.ResourceSlice",
     )  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
@@ -51,7 +53,7 @@ class ResourceSliceStrategy(VersionedStrategy):
 
     def cells(self, obj: Object) -> list[Any]:
         spec = obj["spec"]
-        return [spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>"), spec["driver"], spec["pool"]["name"]]
+        return [spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>")]
 
 
 def _check_pool(pool: Part) -> None:
@@ -64,7 +66,7 @@ def _check_pool(pool: Part) -> None:
 
 
 def _node_fields(part: Part, flags: tuple[str, ...], no_name: str) -> list[str]:
-    """Which of the ways to name nodes are used; `no_name`: what is said of an empty one."""
+    """The fields that select nodes which are set; `no_name`: the message for an empty nodeName."""
     used: list[str] = []
     if part.text("nodeName"):
         used.append("nodeName")
@@ -85,11 +87,11 @@ def _node_fields(part: Part, flags: tuple[str, ...], no_name: str) -> list[str]:
     return used
 
 
-def _check_one(part: Part, used: list[str], wanted: str, more: str = "") -> None:
+def _check_one(part: Part, used: list[str], message: str, more: str = "") -> None:
     if not used:
-        part.e.required(part.at, wanted)
+        part.e.required(part.at, message)
     elif len(used) > 1:
-        part.e.invalid(part.at, "{" + ", ".join(f"`{field}`" for field in used) + "}", wanted + more)
+        part.e.invalid(part.at, "{" + ", ".join(f"`{field}`" for field in used) + "}", message + more)
 
 
 def _check_nodes(spec: Part) -> None:
@@ -116,8 +118,8 @@ def _check_device(device: Part, selective: bool) -> None:
         consumed.named("counterSet", names.dns_label)
         _check_counters(consumed)
     if selective:
-        wanted = f"exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` {PER_DEVICE}"
-        _check_one(device, _node_fields(device, ("allNodes",), "must not be empty"), wanted)
+        message = f"exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` {PER_DEVICE}"
+        _check_one(device, _node_fields(device, ("allNodes",), "must not be empty"), message)
     elif any(field in device for field in ("nodeName", "nodeSelector", "allNodes")):
         text = f"`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` {PER_DEVICE}"
         device.e.invalid(device.at, None, text)

@@ -88,22 +88,22 @@ def _simple(limits: Object, requests: Object) -> bool:
     return all(name not in limits or quantity.parse(v).nano <= quantity.parse(limits[name]).nano for name, v in requests.items())
 
 
-def requirements(wanted: Part, claims: Collection[str], check: NameCheck = container_resource_name) -> None:
+def requirements(resources: Part, claims: Collection[str], check: NameCheck = container_resource_name) -> None:
     """A ResourceRequirements; `claims` are the names in spec.resourceClaims."""
-    e, limits, requests = wanted.e, wanted.get("limits") or {}, wanted.get("requests") or {}
+    e, limits, requests = resources.e, resources.get("limits") or {}, resources.get("requests") or {}
     if check is not container_resource_name or not _simple(limits, requests):
-        for at, name, value in wanted.entries("limits"):
+        for at, name, value in resources.entries("limits"):
             _amount(e, at, name, value, check)
             _huge(e, at, name, value)
-        for at, name, value in wanted.entries("requests"):
+        for at, name, value in resources.entries("requests"):
             _amount(e, at, name, value, check)
-            _within(wanted, name, value, limits)
+            _within(resources, name, value, limits)
             _huge(e, at, name, value)
         used = {*limits, *requests}
         if any(name.startswith(_HUGE) for name in used) and not used & {"cpu", "memory"}:
-            e.forbidden(wanted.at, "HugePages require cpu or memory")
-    if wanted.get("claims"):
-        _claims(wanted, claims)
+            e.forbidden(resources.at, "HugePages require cpu or memory")
+    if resources.get("claims"):
+        _claims(resources, claims)
 
 
 def _amount(e: Errors, field: str, name: str, value: str, check: NameCheck) -> None:
@@ -111,21 +111,21 @@ def _amount(e: Errors, field: str, name: str, value: str, check: NameCheck) -> N
     amount(e, field, name, value)
 
 
-def _within(wanted: Part, name: str, value: str, limits: Object) -> None:
+def _within(resources: Part, name: str, value: str, limits: Object) -> None:
     """A request against the limit of the same resource."""
     if name in limits:
         order, exact = quantity.compare(value, limits[name]), not overcommits(name)
         if order > 0 or (order and exact):
             words = "equal" if exact else "less than or equal"
             text = f"must be {words} to {name} limit of {quantity.canonical(limits[name])}"
-            wanted.e.invalid(wanted.path("requests"), quantity.canonical(value), text)
+            resources.e.invalid(resources.path("requests"), quantity.canonical(value), text)
     elif not overcommits(name):
-        wanted.required("limits", "Limit must be set for non overcommitable resources")
+        resources.required("limits", "Limit must be set for non overcommitable resources")
 
 
-def _claims(wanted: Part, known: Collection[str]) -> None:
+def _claims(resources: Part, known: Collection[str]) -> None:
     seen: set[str] = set()
-    for claim in wanted.parts("claims"):
+    for claim in resources.parts("claims"):
         e, at, name, request = claim.e, claim.at, claim.text("name"), claim.text("request")
         if not e.need(at, name):
             continue
@@ -174,22 +174,22 @@ def _add(into: dict[str, quantity.Quantity], part: Object, kind: str) -> None:
 
 def pod_level(spec: Part, claims: Collection[str]) -> None:
     """spec.resources, and how it fits with those of the containers."""
-    wanted = spec.part("resources")
+    resources = spec.part("resources")
     if spec.part("os").get("name") == "windows":
         spec.forbidden("resources", "may not be set for a windows pod")
         return
-    if "claims" in wanted:
-        wanted.forbidden("claims", "claims may not be set for Resources at pod-level")
-    requirements(wanted, claims, pod_resource_name)
+    if "claims" in resources:
+        resources.forbidden("claims", "claims may not be set for Resources at pod-level")
+    requirements(resources, claims, pod_resource_name)
     for kind in ("requests", "limits"):
-        have = wanted.get(kind) or {}
+        have = resources.get(kind) or {}
         for name, value in total(spec.obj, kind).items():
             if name in have and (kind == "requests" or name.startswith(_HUGE)) and value.nano > quantity.parse(have[name]).nano:
                 text = f"must be greater than or equal to aggregate container {kind} of {value}"
-                spec.e.invalid(f"{wanted.path(kind)}[{name}]", quantity.canonical(have[name]), text)
-    limits = wanted.get("limits") or {}
+                spec.e.invalid(f"{resources.path(kind)}[{name}]", quantity.canonical(have[name]), text)
+    limits = resources.get("limits") or {}
     for i, container in enumerate(spec.items("containers")):
         for name, value in ((container.get("resources") or {}).get("limits") or {}).items():
             if name in limits and quantity.compare(value, limits[name]) > 0:
                 text = f"must be less than or equal to pod limits of {quantity.canonical(limits[name])}"
-                spec.e.invalid(f"{wanted.at}.containers[{i}][{name}].limits", quantity.canonical(value), text)
+                spec.e.invalid(f"{resources.at}.containers[{i}][{name}].limits", quantity.canonical(value), text)

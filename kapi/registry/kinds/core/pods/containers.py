@@ -1,6 +1,6 @@
 """The containers of a pod spec: regular, init (with sidecars) and ephemeral ones.
 
-`Context` carries what the rules need to know of the pod around them. Paths are built only where something is said or descended into.
+`Context` carries what the rules need to know of the pod around them. Paths are built only for errors and for nested rules.
 Resources, security contexts and probes have files of their own.
 """
 
@@ -80,26 +80,26 @@ def _env(container: Part) -> None:
 
 
 def _env_source(source: Part, variable: Object) -> None:
-    found = [kind for kind in _SOURCES if kind in source]
-    for kind in found:
+    sources = [kind for kind in _SOURCES if kind in source]
+    for kind in sources:
         _SOURCES[kind](source.part(kind))
-    if not found:
+    if not sources:
         source.e.invalid(source.at, "", ENV_SOURCES)
     elif variable.get("value"):
         source.e.invalid(source.at, "", "may not be specified when `value` is not empty")
-    elif len(found) > 1:
+    elif len(sources) > 1:
         source.e.invalid(source.at, "", ONE_ONLY)
 
 
 def _env_from(container: Part) -> None:
     for source in container.parts("envFrom"):
         source.filled("prefix", names.env_name)
-        found = [kind for kind in ("configMapRef", "secretRef") if kind in source]
-        for kind in found:
+        sources = [kind for kind in ("configMapRef", "secretRef") if kind in source]
+        for kind in sources:
             source.part(kind).named("name", _subdomain_prefix)
-        if not found:
+        if not sources:
             source.e.invalid(container.path("envFrom"), "", "must specify one of: `configMapRef` or `secretRef`")
-        elif len(found) > 1:
+        elif len(sources) > 1:
             source.e.invalid(container.path("envFrom"), "", ONE_ONLY)
 
 

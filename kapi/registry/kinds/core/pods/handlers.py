@@ -37,15 +37,15 @@ _ACTIONS: dict[str, Callable[[Part], object]] = {
 
 def _handler(handler: Part, grace: int | None, *others: str) -> None:
     """The one way to act; `others` are those that only a lifecycle hook or only a probe has."""
-    found = [kind for kind in ("exec", "httpGet", "tcpSocket", *others) if kind in handler.obj]
-    for i, kind in enumerate(found):
+    types = [kind for kind in ("exec", "httpGet", "tcpSocket", *others) if kind in handler.obj]
+    for i, kind in enumerate(types):
         if i:
             handler.forbidden(kind, "may not specify more than 1 handler type")
         elif kind == "sleep":
             _sleep(handler.part(kind), grace)
         else:
             _ACTIONS[kind](handler.part(kind))
-    if not found:
+    if not types:
         handler.e.required(handler.at, "must specify a handler type")
 
 

@@ -184,7 +184,7 @@ def _pod_requests(spec: Object) -> None:
     _limits_to_requests(spec)
 
 
-def switched_off(spec: Object) -> None:
+def drop_disabled_fields(spec: Object) -> None:
     """Take out what v1.36 keeps behind feature gates that are off: such fields are not stored."""
     spec.pop("schedulingGroup", None)
     for part in containers(spec):

@@ -259,7 +259,7 @@ def profiles(values: dict[str, str], spec: Part) -> None:
 
 
 def template(part: Part) -> None:
-    """A PodTemplateSpec, wherever it is. Stock tells of its metadata without the word."""
+    """A PodTemplateSpec at any path. In stock, errors in its metadata have paths without `metadata`."""
     metadata, spec = Part(part.e, part.at, part.get("metadata")), part.part("spec")
     values = metadata.get("annotations") or {}
     metadata.labels("labels")

@@ -25,7 +25,7 @@ def _pod_ip(pod: Object) -> str:
     return str(status.get("podIP") or next((entry.get("ip") for entry in status.get("podIPs") or ()), "") or "")
 
 
-def sync_addresses(status: Object) -> None:
+def sync_pod_ips(status: Object) -> None:
     """podIP is the first of podIPs: whichever a client sent, both are kept; the single one wins when they differ."""
     single, listed = status.get("podIP"), status.get("podIPs")
     if single and (not listed or listed[0].get("ip") != single):
@@ -79,6 +79,8 @@ class PodStrategy(RuledStrategy):
         **{f"status.{name}": _field("status", name) for name in ("phase", "nominatedNodeName")},
         "status.podIP": _pod_ip,
     }
+    selected_as = {**{name: name for name in fields}, "spec.host": "spec.nodeName", "status.podIPs": "status.podIPs"}
+    """spec.host is what clients of before v1 say; every pod's podIPs are empty to selectors."""
     status_reset_fields = (("spec",), ("metadata", "deletionTimestamp"), ("metadata", "ownerReferences"))
     graceful = True
     returns_deleted = True
@@ -86,11 +88,11 @@ class PodStrategy(RuledStrategy):
     def default(self, obj: Object) -> None:
         pod_defaults.pod(obj.setdefault("spec", {}))
         if obj.get("status"):
-            sync_addresses(obj["status"])
+            sync_pod_ips(obj["status"])
 
     def prepare(self, new: Object, old: Object | None) -> None:
         spec = new.get("spec") or {}
-        pod_defaults.switched_off(spec)
+        pod_defaults.drop_disabled_fields(spec)
         if old is not None:
             return
         new["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
@@ -112,7 +114,7 @@ class PodStrategy(RuledStrategy):
         if subresource == "status":
             self.prepare_status(new, old)
         else:
-            pod_updates.put_back(new, old, subresource)
+            pod_updates.restore_fields(new, old, subresource)
 
     def check(self, new: Part, old: Object | None) -> None:
         if not _known(new.obj, old):
@@ -147,10 +149,10 @@ class PodStrategy(RuledStrategy):
     def grace(self, obj: Object, seconds: int | None) -> int:
         """The wanted seconds, else the pod's own; none for a pod that never ran or has ended."""
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
-        wanted = seconds if seconds is not None else spec.get("terminationGracePeriodSeconds") or 0
+        period = seconds if seconds is not None else spec.get("terminationGracePeriodSeconds") or 0
         if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
             return 0
-        return 1 if wanted < 0 else int(wanted)
+        return 1 if period < 0 else int(period)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return pod_table.row(obj, now)

@@ -35,14 +35,14 @@ STATUSES = (("containerStatuses", "containers"), ("initContainerStatuses", "init
 def annotations(new: Part, old: Object) -> None:
     """AppArmor and mirror annotations stay as they were made."""
     metadata = new.part("metadata")
-    mine, theirs = metadata.get("annotations") or {}, old["metadata"].get("annotations") or {}
-    changed = [(key, "may not remove or update") for key in theirs if mine.get(key) != theirs[key]]
-    for key, what in changed + [(key, "may not add") for key in mine if key not in theirs]:
+    new_annotations, old_annotations = metadata.get("annotations") or {}, old["metadata"].get("annotations") or {}
+    changed = [(key, "may not remove or update") for key in old_annotations if new_annotations.get(key) != old_annotations[key]]
+    for key, what in changed + [(key, "may not add") for key in new_annotations if key not in old_annotations]:
         if key.startswith(pod_spec.APP_ARMOR):
             metadata.forbidden(f"annotations[{key}]", f"{what} AppArmor annotations")
         if key == references.MIRROR:
             metadata.forbidden(f"annotations[{key}]", f"{what} mirror pod annotation")
-    if mine:
+    if new_annotations:
         pod_spec.pod_annotations(metadata, new.part("spec"))
 
 
@@ -107,10 +107,10 @@ def _gated(whole: Part, spec: Object, old: Object) -> Object:
         text = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
         whole.e.invalid(whole.path("nodeSelector"), selector, text)
     out = {**spec, "nodeSelector": before or None}
-    mine, theirs = spec.get("affinity") or {}, old.get("affinity") or {}
-    if mine.get("nodeAffinity") != theirs.get("nodeAffinity"):
-        _narrowed(whole.part("affinity").part("nodeAffinity").part(REQUIRED), theirs.get("nodeAffinity") or {})
-        merged = {**mine, "nodeAffinity": theirs.get("nodeAffinity")}
+    affinity, old_affinity = spec.get("affinity") or {}, old.get("affinity") or {}
+    if affinity.get("nodeAffinity") != old_affinity.get("nodeAffinity"):
+        _narrowed(whole.part("affinity").part("nodeAffinity").part(REQUIRED), old_affinity.get("nodeAffinity") or {})
+        merged = {**affinity, "nodeAffinity": old_affinity.get("nodeAffinity")}
         out["affinity"] = merged if any(merged.values()) or "affinity" in old else None
     return out
 
@@ -123,8 +123,8 @@ def _narrowed(required: Part, old: Object) -> None:
         text = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
         required.e.invalid(required.path("nodeSelectorTerms"), listed, text)
         return
-    for mine, theirs in zip(required.parts("nodeSelectorTerms"), before, strict=False):
-        fields = [(mine.items(k), theirs.get(k) or []) for k in ("matchExpressions", "matchFields")]
+    for mine, old_term in zip(required.parts("nodeSelectorTerms"), before, strict=False):
+        fields = [(mine.items(k), old_term.get(k) or []) for k in ("matchExpressions", "matchFields")]
         kept = all(new[: len(was)] == was for new, was in fields)
         empty = not any(was for _, was in fields)
         if not kept or (empty and any(new for new, _ in fields)):
@@ -177,11 +177,11 @@ def _resize_refusal(old: Object) -> str:
 def _same_containers(spec: Part, old: Object) -> bool:
     before = len(spec.e)
     for kind in ("containers", "initContainers"):
-        theirs = old.get(kind) or []
-        if len(spec.items(kind)) != len(theirs):
+        old_containers = old.get(kind) or []
+        if len(spec.items(kind)) != len(old_containers):
             spec.forbidden(kind, f"{kind} may not be added or removed on resize")
             continue
-        for part, was in zip(spec.parts(kind), theirs, strict=True):
+        for part, was in zip(spec.parts(kind), old_containers, strict=True):
             if part.get("name") != was.get("name"):
                 part.forbidden("name", f"{kind} may not be renamed or reordered on resize")
     return len(spec.e) == before
@@ -229,17 +229,17 @@ def resize(new: Part, old: Object) -> None:
                 new.forbidden("spec", "resources for non-sidecar init containers are immutable")
 
 
-def put_back(new: Object, old: Object, subresource: str) -> None:
+def restore_fields(new: Object, old: Object, subresource: str) -> None:
     """What /ephemeralcontainers and /resize leave alone, taken from the old pod."""
-    wanted, spec = new.get("spec") or {}, meta.clone(old["spec"])
+    sent, spec = new.get("spec") or {}, meta.clone(old["spec"])
     if subresource == "ephemeralcontainers":
-        _copy(spec, wanted, "ephemeralContainers")
+        _copy(spec, sent, "ephemeralContainers")
     else:
         for kind in ("containers", "initContainers"):
-            by_name = {part.get("name"): part for part in wanted.get(kind) or ()}
+            by_name = {part.get("name"): part for part in sent.get(kind) or ()}
             for part in spec.get(kind) or ():
                 _copy(part, by_name.get(part.get("name"), part), "resources", "resizePolicy")
-        _copy(spec, wanted, "resources")
+        _copy(spec, sent, "resources")
     new["spec"] = spec
     if "status" in old:
         new["status"] = old["status"]
@@ -325,13 +325,13 @@ def _user(status: Part, windows: bool) -> None:
 
 def _allocated(status: Part, container: Object | None) -> None:
     """allocatedResourcesStatus must name resources that the container requests."""
-    wanted = (container or {}).get("resources") or {}
-    claims = [f"claim:{claim.get('name') or ''}/{claim.get('request') or ''}".rstrip("/") for claim in wanted.get("claims") or ()]
+    resources = (container or {}).get("resources") or {}
+    claims = [f"claim:{claim.get('name') or ''}/{claim.get('request') or ''}".rstrip("/") for claim in resources.get("claims") or ()]
     for given in status.parts("allocatedResourcesStatus"):
         name = given.text("name")
         if container is not None and name.startswith("claim:") and name not in claims:
             given.invalid("name", _NO_CLAIM)
-        elif container is not None and not name.startswith("claim:") and name not in (wanted.get("requests") or ()):
+        elif container is not None and not name.startswith("claim:") and name not in (resources.get("requests") or ()):
             given.e.invalid(given.path("name"), name, "must match one of the container's resource requests")
         seen: set[str] = set()
         for entry in given.parts("resources"):
@@ -340,7 +340,7 @@ def _allocated(status: Part, container: Object | None) -> None:
 
 
 def status(new: Part, old: Object) -> None:
-    """/status: what a node or controller may say of the pod."""
+    """Updates of /status, by the kubelet or a controller."""
     annotations(new, old)
     now, before, spec = new.part("status"), old.get("status") or {}, new.obj["spec"]
     _conditions(now)

@@ -21,17 +21,17 @@ _ANNOTATIONS = {
     "security.alpha.kubernetes.io/sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
     "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
 }
-_GONE = "deprecated in {}, non-functional in {}+"
+_NON_FUNCTIONAL = "deprecated in {}, non-functional in {}+"
 _VOLUMES = {
-    "photonPersistentDisk": _GONE.format("v1.11", "v1.16"),
+    "photonPersistentDisk": _NON_FUNCTIONAL.format("v1.11", "v1.16"),
     "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
-    "scaleIO": _GONE.format("v1.16", "v1.22"),
-    "flocker": _GONE.format("v1.22", "v1.25"),
-    "storageos": _GONE.format("v1.22", "v1.25"),
-    "quobyte": _GONE.format("v1.22", "v1.25"),
-    "glusterfs": _GONE.format("v1.25", "v1.26"),
-    "cephfs": _GONE.format("v1.28", "v1.31"),
-    "rbd": _GONE.format("v1.28", "v1.31"),
+    "scaleIO": _NON_FUNCTIONAL.format("v1.16", "v1.22"),
+    "flocker": _NON_FUNCTIONAL.format("v1.22", "v1.25"),
+    "storageos": _NON_FUNCTIONAL.format("v1.22", "v1.25"),
+    "quobyte": _NON_FUNCTIONAL.format("v1.22", "v1.25"),
+    "glusterfs": _NON_FUNCTIONAL.format("v1.25", "v1.26"),
+    "cephfs": _NON_FUNCTIONAL.format("v1.28", "v1.31"),
+    "rbd": _NON_FUNCTIONAL.format("v1.28", "v1.31"),
 }
 _OS = {"storageos": "storageOS"}
 _SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
@@ -137,9 +137,9 @@ def _overlapping(out: list[str], volume: Object) -> None:
         if kind in volume:
             what, paths = f'{title} "{volume[kind].get(named) or ""}"' if named else title, _files(volume[kind])
             for i, path in enumerate(paths):
-                found = [f'"{p}"' for p in dict.fromkeys(paths[:i]) if _nested(path, p)]
-                if path and found:
-                    out.append(f'{head} ({what}): overlapping paths: "{path}" with {", ".join(found)}')
+                overlapping = [f'"{p}"' for p in dict.fromkeys(paths[:i]) if _nested(path, p)]
+                if path and overlapping:
+                    out.append(f'{head} ({what}): overlapping paths: "{path}" with {", ".join(overlapping)}')
     if "projected" not in volume:
         return
     sources = volume["projected"].get("sources") or ()
@@ -152,9 +152,9 @@ def _overlapping(out: list[str], volume: Object) -> None:
             continue
         own = _projected(source)
         for path, what in own:
-            found = [f'"{p}" ({w})' for p, w in known if p and _nested(path, p)]
-            if path and found:
-                out.append(f'{head} (Projected): overlapping paths: "{path}" ({what}) with {", ".join(found)}')
+            overlapping = [f'"{p}" ({w})' for p, w in known if p and _nested(path, p)]
+            if path and overlapping:
+                out.append(f'{head} (Projected): overlapping paths: "{path}" ({what}) with {", ".join(overlapping)}')
         known += own
 
 

@@ -84,7 +84,7 @@ def token_life(token: Part) -> None:
 
 def _token(volume: Part, token: Part) -> None:
     token_life(token)
-    here = Part(token.e, volume.at, token.obj)  # stock tells of the path at the volume
+    here = Part(token.e, volume.at, token.obj)  # stock reports the path at the volume
     if here.need("path"):
         unreserved(here, "path")
 
@@ -150,9 +150,9 @@ def _certificate(volume: Part, source: Part, taken: set[str]) -> None:
         limit = f">= {_SECONDS[0]}" if seconds < _SECONDS[0] else f"<= {longest}"
         if not _SECONDS[0] <= seconds <= longest:
             source.invalid("maxExpirationSeconds", f"if provided, maxExpirationSeconds must be {limit}")
-    wanted = [name for name in ("credentialBundlePath", "keyPath", "certificateChainPath") if source.text(name)]
-    for name in wanted:
+    paths = [name for name in ("credentialBundlePath", "keyPath", "certificateChainPath") if source.text(name)]
+    for name in paths:
         unreserved(source, name)
         _take(volume, source.text(name), source.text(name), taken)
-    if not wanted:
+    if not paths:
         source.e.required(source.at, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath")

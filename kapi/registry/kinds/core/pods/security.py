@@ -117,7 +117,7 @@ def _profiles(context: Part, *fields: str) -> None:
 
 
 def container(context: Part, host_users: bool) -> None:
-    """A container's security context; `host_users` says the pod uses the host's user namespace."""
+    """A container's security context; `host_users`: the pod uses the host's user namespace."""
     ids(context, "runAsUser", "runAsGroup")
     context.choice("procMount", ("Default", "Unmasked"))
     if context.get("procMount") == "Unmasked" and host_users:

@@ -32,11 +32,11 @@ _AZURE_BLOB = "https://{account-name}.blob.core.windows.net/{container-name}/{di
 Rule = Callable[[Part], object]
 
 
-def _needs(*wanted: str, then: Rule | None = None) -> Rule:
+def _needs(*fields: str, then: Rule | None = None) -> Rule:
     """The rule of a source: required fields, and a further check."""
 
     def check(source: Part) -> None:
-        for name in wanted:
+        for name in fields:
             source.need(name)
         if then is not None:
             then(source)

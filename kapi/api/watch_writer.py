@@ -1,57 +1,57 @@
-"""Following a watch: its events are written where the watcher is told of them, in its turn and as far as the client takes them.
+"""Writes the events of one watch to its client, in the turns of the watcher (kapi.storage.turns), as far as the client accepts them.
 
-No task runs for that: the watch's own task only waits for what takes time, a client that is slow or the end.
+No task runs for that. The task of the request only waits: for a slow client, for lines made in a worker thread, for the end.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from kapi.api import unsent
 from kapi.api.eventlines import Lines
 from kapi.api.unsent import Connection, Held
-from kapi.objects import offload
 from kapi.storage.collection import SHARE, Share
 from kapi.storage.watch import Watch
 
 Send = Callable[[bytes], Awaitable[None]]
 AtOnce = Callable[[bytes], bool]
 _LOOK = 4096
-"""What a look counts for in a turn beside what it writes, in bytes."""
+"""Bytes that one call in a turn counts for, in addition to those it writes."""
 
 
 class Client(NamedTuple):
-    """Who is told."""
+    """Where the events are sent."""
 
     send: Send
-    """Writes when the client takes it; of nothing, waits until it would."""
+    """Waits until the client accepts the bytes and writes them; b"" only waits."""
     at_once: AtOnce | None
-    """Writes without waiting, or is False when the client has to be waited for."""
+    """Writes the bytes without waiting; returns False when the client is not ready for them."""
     connection: Connection | None
-    """None inside this process."""
+    """None for a client inside this process."""
 
 
-class Following:
-    """One watch that is followed, from when it is made until `leave`."""
+class WatchWriter:
+    """One watch that is written to its client, from its creation until `leave`."""
 
     def __init__(self, watch: Watch, lines: Lines, client: Client, withdrawn: Callable[[], bool]) -> None:
-        """Once `withdrawn`, the watch ends when all is written."""
+        """Once `withdrawn()` is true, the watch ends when all its events are written."""
         self._watch, self._lines, self._withdrawn = watch, lines, withdrawn
         self._send, self._at_once, self._connection = client
         self._unsent = unsent.of_loop()
         self._rest: Iterator[bytes] = iter(())
         self._held = 0, 0
-        """What the pieces are of."""
+        """What the remaining pieces hold in memory, see unsent.Held."""
         self._late = b""
-        """A piece that the client did not take yet."""
+        """A piece that the client has not accepted yet."""
         self._blocked = self._waited = False
-        """Whether the task is to wait for the client; whether it has."""
+        """Whether the task has to wait for the client; whether it has done so for this piece."""
         self._deferred = self._resumed = False
-        """Whether a large event waits for room; whether it was given some."""
+        """Whether a large event waits for free memory; whether it may be written now."""
         self._making: Share | None = None
-        """Events whose lines the task is to have made."""
+        """Events whose lines the task has to have encoded in a worker thread, or converted by a webhook."""
         self._unfinished = self._marking = self._ended = False
-        """Whether a line is written in part; whether a bookmark is due; whether there will be nothing more."""
+        """Whether a line is partly written; whether a bookmark is due; whether there will be no further event."""
         self._wrote = asyncio.get_running_loop().time()
         self._failure: Exception | None = None
         self._called: asyncio.Future[None] | None = None
@@ -59,7 +59,7 @@ class Following:
         watch.follow(self._look)
 
     def leave(self) -> None:
-        """Follow no more."""
+        """End the watch: no further event is written."""
         self._watch.leave()
         self._unsent.leave(self)
         self._pass_on()
@@ -67,21 +67,21 @@ class Following:
             self._connection.leave()
 
     def resume(self) -> None:
-        """There is room for a large event."""
+        """Write the deferred large event: there is memory for it."""
         self._resumed = True
         self._watch.again()
 
     def cut(self) -> None:
-        """The client has been slow for too long."""
+        """Close the connection of a client that has been slow for too long."""
         if self._connection is not None:
             self._connection.abort()
 
     # --- the task
 
     async def run(self, seconds: float, quiet: float | None) -> None:
-        """Follow for so long; a bookmark is written when nothing was for `quiet` seconds.
+        """Run the watch for `seconds`; a bookmark is written after `quiet` seconds without an event (None: never).
 
-        Raises Expired when what the client has yet to be told is forgotten, and whatever keeps events from being written.
+        Raises Expired when events that were not sent yet are no longer in the log, and any error of encoding or sending an event.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
@@ -90,7 +90,9 @@ class Following:
             if self._failure:
                 raise self._failure
             if self._making is not None:
-                await self._make(self._making)
+                with contextlib.suppress(TimeoutError):  # a webhook converts, and may take longer than the watch lasts
+                    async with asyncio.timeout(end - loop.time()):
+                        await self._make(self._making)
             elif self._blocked:
                 await self._wait_for_client()
             elif quiet is not None and loop.time() >= self._wrote + quiet:
@@ -99,7 +101,7 @@ class Following:
         await self._finish(quiet is not None and not self._ended)
 
     async def _until_called(self, seconds: float) -> None:
-        """Wait until there is something to do for the task, or so long."""
+        """Wait until the task has something to do, at most `seconds`."""
         if self._blocked or self._failure or self._ended or self._making is not None:
             return
         loop = asyncio.get_running_loop()
@@ -115,13 +117,13 @@ class Following:
             self._called.set_result(None)
 
     async def _make(self, share: Share) -> None:
-        """Have the lines of these events made, and stand in line again."""
-        self._rest = await offload.run(self._lines.made, share)
+        """Encode these events, converted where a webhook does so, then queue the watcher again."""
+        self._rest = await self._lines.prepared(share)
         self._making = None
         self._watch.again()
 
     async def _wait_for_client(self) -> None:
-        """Wait until the client takes more, and stand in line again."""
+        """Wait until the client accepts more, then queue the watcher again."""
         self._blocked = False
         if self._at_once is not None and not self._waited:
             self._waited = True
@@ -137,7 +139,7 @@ class Following:
         self._note(piece)
 
     async def _finish(self, marking: bool) -> None:
-        """Write what remains of a line whose beginning is written; where there is nothing more to say, a last bookmark."""
+        """Write the rest of a partly written line, or a last bookmark where all events are sent."""
         if marking and self._making is None and self._watch.advance_if_idle() and not self._late:
             self._late, self._unfinished = self._lines.bookmark(self._watch.revision), True
         self.leave()
@@ -147,7 +149,7 @@ class Following:
     # --- in turns
 
     def _look(self) -> int:
-        """Write a share; the bytes it took."""
+        """Write some events. Returns the bytes they count for in the turn."""
         self._deferred = False
         try:
             return self._write()
@@ -159,7 +161,7 @@ class Following:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        """There may be room for another one."""
+        """Let another watch write its large event, if there is memory for it."""
         if self._resumed:
             self._resumed = False
             self._unsent.admit()
@@ -185,19 +187,19 @@ class Following:
         return written
 
     def _block(self) -> None:
-        """Leave it to the task to wait for the client."""
+        """Have the task wait for the client."""
         self._blocked = True
         self._call()
         if self._connection is not None:
             self._unsent.block(self, self._held)
 
     def _take(self) -> bool:
-        """Make the next piece of the events at hand the late one; False when there is none."""
+        """Set `_late` to the next piece of the current events; False when there is none."""
         self._late = next(self._rest, b"")
         return bool(self._late)
 
     def _find(self) -> bool:
-        """The same of the next steps, and of what is to be said when there are none."""
+        """The same with the next events of the watch, or with a bookmark that is due."""
         if self._making is not None:
             return False
         if self._watch.behind or self._marking:
@@ -230,5 +232,5 @@ class Following:
 
     def _note(self, piece: bytes) -> None:
         self._waited = False
-        self._unfinished = not piece.endswith(b"\n")
+        self._unfinished = not self._lines.ended(piece)
         self._wrote = asyncio.get_running_loop().time()
