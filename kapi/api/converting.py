@@ -3,7 +3,6 @@
 What fails before the answer has begun is the answer. An answer that is long has begun by then, and is cut off.
 """
 
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from kapi import limits
@@ -58,7 +57,4 @@ async def matching(kind: Kind, page: Page, where: Where, limit: int, name: str) 
         begin += len(batch)
         if limit and len(found) >= limit:
             break
-    if not limit or len(found) < limit:
-        return page._replace(entries=found, more=False, remaining=0)
-    left = len(page.entries) - bisect_right(page.entries, found[limit - 1].key, key=lambda entry: entry.key)
-    return page._replace(entries=found[:limit], more=left > 0, remaining=left)
+    return page.of(found, limit)

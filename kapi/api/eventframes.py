@@ -5,11 +5,10 @@ As the lines of JSON (`eventlines`), a frame is made once for all watchers that 
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
 from kapi import limits
 from kapi.api import chunked
-from kapi.api.eventlines import Count, Lines, Where, left
+from kapi.api.eventlines import Count, Latest, Lines, Where, left
 from kapi.api.negotiation import Form
 from kapi.api.request import Request
 from kapi.objects.meta import Object
@@ -55,7 +54,7 @@ class Frames(Lines):
         if not self.alike:
             return self._made(type_, entry)
         if len(entry.body) >= chunked.SIZE:
-            return _large(type_, self._kind, entry)
+            return _large_frames.encoded(type_, self._kind, entry)
         if event.lines is None:
             event.lines = {}
         frame = event.lines.get(self._key)
@@ -80,26 +79,11 @@ def _frame(type_: str, body: bytes) -> bytes:
     return len(event).to_bytes(_LENGTH, "big") + event
 
 
-class _Last(NamedTuple):
-    """The large frame that was made last, of what."""
-
-    type: str
-    kind: Kind
-    body: bytes
-    frame: bytes
+def _large_frame(type_: str, kind: Kind, entry: Entry) -> bytes:
+    return _frame(type_, packed.body(kind, packed.item_of(kind, entry.body)))
 
 
-_last: list[_Last] = []
-"""One at most: watchers are told of an event one after the other, and are sent the same bytes."""
-
-
-def _large(type_: str, kind: Kind, entry: Entry) -> bytes:
-    for known in _last:
-        if known.body is entry.body and known.type == type_ and known.kind is kind:
-            return known.frame
-    frame = _frame(type_, packed.body(kind, packed.item_of(kind, entry.body)))
-    _last[:] = [_Last(type_, kind, entry.body, frame)]
-    return frame
+_large_frames = Latest(_large_frame)
 
 
 def messages(frames: bytes) -> Iterator[bytes]:

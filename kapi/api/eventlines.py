@@ -6,7 +6,6 @@ what the store keeps, and never made as a whole.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import NamedTuple
 
 import orjson
 
@@ -175,7 +174,7 @@ class Lines:
 
     def _shaped(self, type_: str, entry: Entry) -> bytes:
         if self.form.media is negotiation.YAML and not self.form.shape:
-            return _yaml_line(type_, self._kind, entry)
+            return _yaml_lines.encoded(type_, self._kind, entry)
         obj: Object = encoding.parse(self._kind, entry)
         if self.form.shape == "Table":
             obj = self._table(obj)
@@ -235,28 +234,32 @@ def _restated(event: Event, found: Mapping[int, Entry]) -> Event:
     return out
 
 
-class _Last(NamedTuple):
-    """The YAML line that was made last, and what it was made of."""
+class Latest:
+    """The bytes of the event that took long to encode last. One is enough: watchers receive an event one after the other."""
 
-    type: str
-    kind: Kind
-    key: str
-    body: bytes
-    line: bytes
+    def __init__(self, encode: Callable[[str, Kind, Entry], bytes]) -> None:
+        """`encode(type, kind, entry)` makes them."""
+        self._encode = encode
+        self._last: tuple[str, Kind, Entry, bytes] | None = None
+        """One value, because worker threads set it."""
 
-
-_last: list[_Last] = []
-"""At most one: watchers receive an event one after the other."""
+    def encoded(self, type_: str, kind: Kind, entry: Entry) -> bytes:
+        """The bytes of this event."""
+        last = self._last
+        if last is not None:
+            last_type, last_kind, last_entry, raw = last
+            if last_entry.body is entry.body and last_entry.key == entry.key and last_type == type_ and last_kind is kind:
+                return raw
+        raw = self._encode(type_, kind, entry)
+        self._last = type_, kind, entry, raw
+        return raw
 
 
 def _yaml_line(type_: str, kind: Kind, entry: Entry) -> bytes:
-    """A line in YAML, which takes long to make."""
-    for known in _last:
-        if known.body is entry.body and (known.type, known.key) == (type_, entry.key) and known.kind is kind:
-            return known.line
-    line = b"---\n" + responses.yaml_bytes({"type": type_, "object": encoding.parse(kind, entry)})
-    _last[:] = [_Last(type_, kind, entry.key, entry.body, line)]
-    return line
+    return b"---\n" + responses.yaml_bytes({"type": type_, "object": encoding.parse(kind, entry)})
+
+
+_yaml_lines = Latest(_yaml_line)
 
 
 def _slices(head: bytes, body: bytes, start: bytes, end: int) -> Iterator[bytes]:

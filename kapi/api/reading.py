@@ -1,7 +1,6 @@
 """GET: one object, a list (in pages), as JSON bytes joined from what the store keeps, or as Table and PartialObjectMetadata."""
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -170,10 +169,7 @@ async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOpti
         found += filter(where, page.entries[start : start + _MANY])
         if limit and len(found) >= limit:
             break
-    if not limit or len(found) < limit:
-        return page._replace(entries=found, more=False, remaining=0)
-    left = len(page.entries) - bisect_right(page.entries, found[limit - 1].key, key=lambda entry: entry.key)
-    return page._replace(entries=found[:limit], more=left > 0, remaining=left)
+    return page.of(found, limit)
 
 
 class _TooMany(Exception):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from kapi.documents.building import Entry
+from kapi.schema.protobuf_encoding import framed, tag
 
 MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 ACCEPTED = ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", MEDIA)
@@ -81,25 +82,11 @@ def chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
         yield b"".join(_message("Document", inner))
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _part(number: int, payload: bytes) -> bytes:
-    """A field that holds bytes: a text or a message."""
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
-
-
 def _message(name: str, value: Any) -> Iterator[bytes]:
     """The fields of `value` as those of a message."""
     fields = MESSAGES[name]
     if name == "Any":
-        yield _part(fields["json"].number, orjson.dumps(value))
+        yield framed(fields["json"].number, orjson.dumps(value))
         return
     if own := fields.get("self"):
         yield from _field(fields["reference"] if "reference" in fields and "$ref" in value else own, value)
@@ -110,9 +97,9 @@ def _message(name: str, value: Any) -> Iterator[bytes]:
     named, extension = fields.get("{}"), fields.get("x-")
     for key, inner in value.items():
         if named:
-            yield _part(named.number, _part(1, key.encode()) + _part(2, b"".join(_message(named.form, inner))))
+            yield framed(named.number, framed(1, key.encode()) + framed(2, b"".join(_message(named.form, inner))))
         elif extension and key.startswith("x-"):
-            yield _part(extension.number, _part(1, key.encode()) + _part(2, _part(2, orjson.dumps(inner))))
+            yield framed(extension.number, framed(1, key.encode()) + framed(2, framed(2, orjson.dumps(inner))))
         elif field := fields.get(key):
             yield from _field(field, inner)
 
@@ -120,8 +107,8 @@ def _message(name: str, value: Any) -> Iterator[bytes]:
 def _field(field: Field, value: Any) -> Iterator[bytes]:
     for one in value if isinstance(value, list) else (value,):
         if field.form == "?":
-            yield _varint(field.number << 3) + bytes([bool(one)])
+            yield tag(field.number, 0) + bytes([bool(one)])
         elif field.form:
-            yield _part(field.number, b"".join(_message(field.form, one)))
+            yield framed(field.number, b"".join(_message(field.form, one)))
         else:
-            yield _part(field.number, one.encode())
+            yield framed(field.number, one.encode())

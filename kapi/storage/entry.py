@@ -5,6 +5,7 @@ the body of a Change does not (and that form is what a backend keeps).
 """
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -98,6 +99,13 @@ class Page(NamedTuple):
     more: bool
     remaining: int
     revision: int
+
+    def of(self, found: list[Entry], limit: int) -> "Page":
+        """The page with only these of its entries, of which at most `limit` (0: all) are returned."""
+        if not limit or len(found) < limit:
+            return self._replace(entries=found, more=False, remaining=0)
+        left = len(self.entries) - bisect_right(self.entries, found[limit - 1].key, key=lambda entry: entry.key)
+        return self._replace(entries=found[:limit], more=left > 0, remaining=left)
 
 
 class Mismatch(Exception):

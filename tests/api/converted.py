@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
@@ -74,3 +75,10 @@ def reviews(hook: Webhook) -> list[tuple[str, list[str]]]:
 
 
 __all__ = ["ONE", "SECOND", "THINGS", "TWO", "V1", "V2", "answering", "convert", "converting", "reviews", "second", "served"]
+
+
+def stored(server: Server, name: str = "t") -> Object:
+    """A thing as the store has it."""
+    entry = server.app.rest.store.get(f"/example.com/things/default/{name}")
+    assert entry is not None
+    return entry.obj

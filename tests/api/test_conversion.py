@@ -31,6 +31,7 @@ from tests.api.converted import (
     reviews,
     second,
     served,
+    stored,
 )
 from tests.api.customs import THINGS, controlled, define, definition, refusal, thing, turn_of_schema, until
 from tests.api.test_watches import watched
@@ -45,12 +46,6 @@ async def api(server: Server, client: Client) -> AsyncIterator[Client]:
     """A client of a server that looks after its definitions."""
     async with controlled(server):
         yield client
-
-
-def stored(server: Server, name: str = "t") -> Object:
-    entry = server.app.rest.store.get(f"/example.com/things/default/{name}")
-    assert entry is not None
-    return entry.obj
 
 
 async def test_what_a_webhook_is_asked(api: Client, hook: Webhook) -> None:

@@ -14,7 +14,7 @@ from kapi.client.local import LocalTransport
 from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from tests.api.asking import ask
-from tests.api.converted import ONE, SECOND, TWO, V1, V2, second
+from tests.api.converted import ONE, SECOND, TWO, V1, V2, second, stored
 from tests.api.customs import THINGS, controlled, define, definition, refusal, thing, turn_of_schema, version
 from tests.api.test_watches import watched
 from tests.conftest import ADMIN
@@ -28,12 +28,6 @@ async def api(server: Server, client: Client) -> AsyncIterator[Client]:
     """A client of a server that looks after its definitions."""
     async with controlled(server):
         yield client
-
-
-def stored(server: Server, name: str = "t") -> Object:
-    entry = server.app.rest.store.get(f"/example.com/things/default/{name}")
-    assert entry is not None
-    return entry.obj
 
 
 async def store_second(api: Client) -> None:
