@@ -162,12 +162,21 @@ async def write(
     request: Request, chunks: Iterator[bytes], media: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, long: bool = False
 ) -> None:
     """Answer with these chunks: at once when they are few, else in turns. `long`: a chunk may take long to make."""
+    if long:
+        chunks = while_connected(request, chunks)
     first = await offload.run(_some, chunks) if long else _some(chunks)
     more = await offload.run(next, chunks, None) if long else next(chunks, None)
     if more is None:
         await responses.send(request, 200, b"".join(first), media, list(headers))
     else:
         await _stream(request, chain(first, (more,), chunks), media, headers, long)
+
+
+def while_connected(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks, none of which is made for a client that has disconnected."""
+    rest = iter(chunks)
+    while not request.gone and (chunk := next(rest, None)) is not None:
+        yield chunk
 
 
 async def _begin(request: Request, chunks: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:

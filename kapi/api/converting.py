@@ -25,6 +25,8 @@ async def send(request: Request, kind: Kind, head: bytes, entries: list[Entry], 
     size = 0
     batches = conversion.batches(kind, entries)
     async for batch in batches:
+        if request.gone:
+            return
         made += await offload.run(_made, items, batch)
         size += sum(map(len, made[-len(batch) :]))
         if size > limits.CONVERSION_LIST_BYTES:

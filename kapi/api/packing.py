@@ -55,6 +55,8 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     if form.shape:
         version, name, long = f"meta.k8s.io/{form.version}", "PartialObjectMetadataList", long or kind.custom
     items = _items(kind, entries, form)
+    if long:
+        items = chunked.while_connected(request, items)
     size = await _size(items, long) if long or len(entries) > _SOME else sum(map(len, items))
     await _send(request, version, name, meta, size, _items(kind, entries, form), long=long)
 

@@ -186,6 +186,11 @@ class Request:
         return raw
 
     @property
+    def gone(self) -> bool:
+        """Whether the client has disconnected: with its connection the server clears the extensions. May be read in any thread."""
+        return not self.scope.get("extensions", True)
+
+    @property
     def manager(self) -> str:
         """The field manager where the request names none: the user agent up to the first '/'."""
         return self.user_agent.partition("/")[0] or "unknown"

@@ -113,12 +113,14 @@ async def send_encoded(request: Request, code: int, payload: bytes, form: Form) 
 async def encoded(request: Request, payload: bytes, form: Form) -> bytes:
     """JSON bytes as the client wants them; what nobody reads is a line, as Go writes it."""
     if form.media is YAML:
-        return await _written(payload, _as_yaml)
-    return await _written(payload, _indented) if pretty(request, form) else payload + b"\n"
+        return await _written(request, payload, _as_yaml)
+    return await _written(request, payload, _indented) if pretty(request, form) else payload + b"\n"
 
 
-async def _written(payload: bytes, write: Callable[[bytes], bytes]) -> bytes:
-    return await offload.run(write, payload) if len(payload) >= limits.OFFLOAD_BYTES else write(payload)
+async def _written(request: Request, payload: bytes, write: Callable[[bytes], bytes]) -> bytes:
+    if len(payload) < limits.OFFLOAD_BYTES:
+        return write(payload)
+    return await offload.run(lambda: b"" if request.gone else write(payload))
 
 
 def _as_yaml(payload: bytes) -> bytes:

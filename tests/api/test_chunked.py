@@ -2,12 +2,15 @@
 
 import asyncio
 import gzip
+from collections.abc import Iterator
+from typing import Any
 
 import orjson
 import pytest
 import yaml
 
 from kapi.api import chunked
+from kapi.api.request import Request
 from kapi.client.client import Client
 from kapi.http.exchange import TURN
 from kapi.objects.resource import CONFIG_MAPS
@@ -81,6 +84,25 @@ async def test_a_list_of_one_name(client: Client) -> None:
     for path in (MAPS, "/api/v1/configmaps"):
         listed = (await ask(client, "GET", f"{path}?fieldSelector=metadata.name%3Dm")).json
         assert [item["metadata"]["name"] for item in listed["items"]] == ["m"]
+
+
+def test_nothing_is_made_for_a_client_that_is_gone() -> None:
+    extensions = {"kapi.user": "somebody"}
+    scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "headers": [], "query_string": b"", "extensions": extensions}
+    made: list[int] = []
+
+    def make() -> Iterator[bytes]:
+        for number in range(9):
+            made.append(number)
+            yield b"x"
+
+    async def unused(*message: Any) -> Any:
+        """Nothing is received or sent."""
+
+    chunks = chunked.while_connected(Request(scope, unused, unused), make())
+    assert next(chunks) == b"x"
+    extensions.clear()
+    assert (list(chunks), made) == ([], [0])
 
 
 async def test_long_answers_take_turns() -> None:
