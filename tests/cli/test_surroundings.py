@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from certs import userconfig
-from kapi import __main__ as cli
 from kapi.cli import advice, cleanup, datadir, processes
+from kapi.cli import commands as cli
 from kapi.cli.processes import Process
 from kapi.process import READY_FD, Failure, notify_failed
 from tests.e2e.cluster import free_port
