@@ -100,7 +100,7 @@ PEER_BUFFER_BYTES = 256 << 10
 UPGRADE_EARLY_BYTES = 64 << 10
 """Bytes a client sends behind an upgrade that is not answered yet | 4 KiB (bufio) | the client is read no further until it is"""
 CLOSE_SECONDS = 10.0
-"""Seconds the last bytes of a spliced connection have to be taken | 10 s | the connection is cut"""
+"""Seconds in which some of the last bytes of a spliced connection have to be taken | none | the connection is cut"""
 WEBHOOK_ANSWER_BYTES = 4 << 20
 """Bytes of a webhook's answer | none | the call failed: `http: response body too large`; failurePolicy decides"""
 WEBHOOK_ANSWERS_BYTES = 12 << 20

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import SplitResult, quote, urlsplit
 
 from kapi import limits
-from kapi.http import failures
+from kapi.http import failures, streams
 from kapi.objects import urls
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -114,7 +114,7 @@ class RealHandlers:
         for name, value in headers.items():
             if _CONTROL.search(value):
                 raise ValueError(f"net/http: invalid header field value for {go_quote(name)}")
-        reader, writer = await asyncio.open_connection(host, port, ssl=self._context() if scheme == "https" else None)
+        reader, writer = await streams.connect(host, port, self._context() if scheme == "https" else None)
         try:
             lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
             writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())

@@ -7,11 +7,11 @@ from types import ModuleType
 from typing import Any
 
 from kapi import admission, controllers
-from kapi.__main__ import COMMANDS
 from kapi.admission import chain
 from kapi.admission.plugin import Plugin
 from kapi.api.app import HANDLERS
 from kapi.cli import checks
+from kapi.cli.commands import COMMANDS
 from kapi.client import Controller
 from kapi.registry import catalogue
 from kapi.scheduler import plugins, profile

@@ -127,11 +127,21 @@ async def send_batches(request: Request, head: bytes, made: list[bytes], more: A
 
     Raises ConnectionResetError where no more can be made: there is no other way left to say so.
     """
+
+    def chunks(items: Iterator[bytes]) -> Iterator[bytes]:
+        return _readable(request, head, items, form) or chain((head,), _joined(items), (_END + b"\n",))
+
+    await write_batches(request, chunks, made, more, form.media)
+
+
+async def write_batches(
+    request: Request, chunks: Callable[[Iterator[bytes]], Iterator[bytes]], made: list[bytes], more: AsyncIterator[list[bytes]],
+    media: bytes,
+) -> None:  # fmt: skip
+    """The same; `chunks` makes them of the items, at least one of each."""
     supply = deque(made)
     made.clear()
-    items = _taken(supply)
-    chunks = _readable(request, head, items, form) or chain((head,), _joined(items), (_END + b"\n",))
-    rest = iter(await _begin(request, chunks, form.media, ()))
+    rest = iter(await _begin(request, chunks(_taken(supply)), media, ()))
     while True:
         try:
             while len(supply) < 2 and (batch := await anext(more, None)):

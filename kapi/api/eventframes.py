@@ -42,16 +42,15 @@ class Frames(Lines):
         self._left = at - len(piece)
         return not self._left
 
-    def slow(self, share: Share) -> bool:
+    def _large(self, share: Share) -> bool:
         """What others had made is at hand, and a few small objects are encoded in no time."""
         return share.size >= _LONG and not (self.alike and all(event.lines and self._key in event.lines for event in share.events))
 
     def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
-        if self.form.shape or event is None:
-            return self._made(type_, entry)
-        if entry.revision != event.revision:
-            return _frame(type_, packed.body(self._kind, packed.item_of(self._kind, left(event).body)))
-        if not self.alike:
+        if event is not None and entry.revision != event.revision:
+            entry = left(event)
+            return self._shaped(type_, entry) if self.form.shape else self._unkept(type_, entry)
+        if event is None or not self.alike:
             return self._made(type_, entry)
         if len(entry.body) >= chunked.SIZE:
             return _large_frames.encoded(type_, self._kind, entry)
@@ -67,8 +66,11 @@ class Frames(Lines):
             return self._shaped(type_, entry)
         if type_ == DELETED:
             packed.forget(self._kind, entry)
-            return _frame(type_, packed.body(self._kind, packed.item_of(self._kind, entry.body)))
+            return self._unkept(type_, entry)
         return _frame(type_, packed.body(self._kind, packed.item(self._kind, entry)))
+
+    def _unkept(self, type_: str, entry: Entry) -> bytes:
+        return _frame(type_, packed.body(self._kind, packed.item_of(self._kind, entry.body)))
 
     def _encoded(self, event: Object) -> bytes:
         return _frame(event["type"], protobuf_encoding.whole(event["object"]))

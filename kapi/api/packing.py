@@ -6,7 +6,7 @@ where they are kept anyway.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain, islice
 
 from kapi import limits
@@ -15,9 +15,9 @@ from kapi.api.negotiation import PROTOBUF, Form
 from kapi.api.request import Request
 from kapi.http import exchange
 from kapi.http.exchange import TURN
-from kapi.objects import offload
+from kapi.objects import errors, offload
 from kapi.objects.meta import Object
-from kapi.registry import packed
+from kapi.registry import conversion, packed
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry
 
@@ -54,11 +54,44 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     version, name = kind.resource.api_version, _list_kind(kind)
     if form.shape:
         version, name, long = f"meta.k8s.io/{form.version}", "PartialObjectMetadataList", long or kind.custom
+        if await conversion.needed(kind, entries):
+            await _send_converted(request, kind, entries, meta, form)
+            return
     items = _items(kind, entries, form)
     if long:
         items = chunked.while_connected(request, items)
     size = await _size(items, long) if long or len(entries) > _SOME else sum(map(len, items))
     await _send(request, version, name, meta, size, _items(kind, entries, form), long=long)
+
+
+async def _send_converted(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
+    """The metadata of objects that a webhook converts. Those beyond CONVERSION_LIST_BYTES are converted again as they are written, since
+    the answer begins with its size. Raises ConversionFailed while nothing is written."""
+    made: list[bytes] = []
+    size = kept = 0
+    async for items in _converted(kind, entries, form):
+        size += sum(map(len, items))
+        if size <= limits.CONVERSION_LIST_BYTES:
+            made, kept = made + items, size
+    before, after = packed.around("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta, size)
+    rest = _same(_converted(kind, entries[len(made) :], form), size - kept)
+    await chunked.write_batches(request, lambda items: chain((before,), items, (after,)), made, rest, PROTOBUF)
+
+
+async def _converted(kind: Kind, entries: list[Entry], form: Form) -> AsyncIterator[list[bytes]]:
+    async for batch in conversion.batches(kind, entries):
+        yield await offload.run(list, _items(kind, batch, form))
+
+
+async def _same(batches: AsyncIterator[list[bytes]], left: int) -> AsyncIterator[list[bytes]]:
+    """The batches, `left` bytes together. Raises InternalError."""
+    async for items in batches:
+        left -= sum(map(len, items))
+        if left < 0:
+            break
+        yield items
+    if left:
+        raise errors.InternalError("conversion webhook converts the same objects differently")
 
 
 def _list_kind(kind: Kind) -> str:

@@ -18,7 +18,7 @@ import httptools
 
 from kapi import limits
 from kapi.api.request import Request
-from kapi.http import failures, server, splicing
+from kapi.http import failures, server, splicing, streams
 from kapi.objects import errors
 
 Headers = list[tuple[bytes, bytes]]
@@ -35,6 +35,8 @@ _CORS = frozenset(b"access-control-allow-" + what for what in (b"credentials", b
 _TOKEN = re.compile(rb"base64url\.bearer\.authorization\.k8s\.io\.[^,]*,?\s*")
 """A bearer token among the subprotocols of a WebSocket."""
 _BLOCK = 1 << 16
+_ONE = b"connection", b"close"
+"""Asks for one answer only on a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,7 @@ async def connect(peer: Peer, buffer: int = limits.PEER_BUFFER_BYTES) -> tuple[a
     name = (peer.name or peer.host) if peer.tls else None
     try:
         async with asyncio.timeout(limits.PEER_CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                peer.host, peer.port, ssl=peer.tls, limit=buffer // 2, server_hostname=name
-            )
+            reader, writer = await streams.connect(peer.host, peer.port, peer.tls, name=name, limit=buffer // 2)
     except (OSError, TimeoutError) as why:
         raise NoAnswer(failures.message(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
     except UnicodeError:  # a label of more than 63 characters
@@ -260,11 +260,6 @@ def leave(answer: Answer, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
-def _closing(peer: Peer) -> Headers:
-    """Ask for one answer only, but not over TLS: where a slow caller makes us pause, the peer's farewell would cost us what is not read."""
-    return [] if peer.tls else [(b"connection", b"close")]
-
-
 async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method: str = "") -> None:
     """Send the request to the peer and pass its response to `send`, a coroutine function; with a `method`, the client's body is not sent.
 
@@ -272,7 +267,7 @@ async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method
     """
     length = request.header(b"content-length")
     chunked = not method and request.header(b"transfer-encoding") != ""
-    extra = _closing(peer)
+    extra = [_ONE]
     if chunked:
         extra.append((b"transfer-encoding", b"chunked"))
     elif length and not method:
@@ -294,7 +289,7 @@ async def stream(request: Request, peer: Peer, path: str, carry: Any, refuse: An
 
     Both are coroutine functions. Raises NoAnswer.
     """
-    async with _asked(request, peer, path, "GET", _closing(peer)) as (answer, _, _):
+    async with _asked(request, peer, path, "GET", [_ONE]) as (answer, _, _):
 
         async def work() -> None:
             await answer.begin()

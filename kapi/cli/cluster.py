@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kapi.access import token_file
-from kapi.cli import advice, cleanup, components, contexts, datadir, deletion, foreground, layout, locks, processes, startup
+from kapi.cli import advice, checks, cleanup, components, contexts, datadir, deletion, foreground, layout, locks, processes, startup
 from kapi.cli.checks import programs
 from kapi.cli.processes import Process
 from kapi.cli.progress import Progress, say
@@ -213,6 +213,8 @@ def _undo_on_failure(settings: Up, progress: Progress) -> Iterator[None]:
             print("Interrupted: what was started is stopped again.", file=sys.stderr)
         if isinstance(why, OSError):
             raise datadir.unusable(settings.data_dir, why) from None
+        if isinstance(why, Failure) and (few := checks.few_files()):
+            raise Failure(f"{why}\n{few}") from None
         raise
 
 

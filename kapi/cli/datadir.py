@@ -219,6 +219,10 @@ def locked(directory: Path, command: str, *options: str) -> Iterator[None]:
             finally:
                 if missing and not os.listdir(directory):
                     _remove(missing)
+    except KeyboardInterrupt:
+        if not locks.holders(directory):
+            _remove(missing)  # it came before the directory was locked
+        raise
     except OSError as why:
         raise unusable(directory, why) from None
 

@@ -15,6 +15,7 @@ from typing import Literal
 from kapi.cli import advice, checks, datadir
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import ClusterSettings
+from kapi.cli.processes import Process
 from kapi.process import Failure, reason
 from kapi.settings import types
 from kapi.storage import Unusable, repair
@@ -30,7 +31,7 @@ class Settings(ClusterSettings):
     """What is missing or odd on this machine."""
 
     simulate: bool = False
-    """Only what a simulated cluster needs."""
+    """Only what a simulated cluster needs, as when the cluster that runs is one."""
     port: types.Port = 6443
     """Port of the API server."""
     storage: types.Storage = ""
@@ -43,14 +44,16 @@ class Settings(ClusterSettings):
 
 def run(settings: Settings) -> int:
     """Run all checks. Returns 1 when something is wrong."""
-    scope = Scope(settings.data_dir.absolute(), settings.storage, settings.port, settings.simulate)
+    directory = settings.data_dir.absolute()
+    simulate = settings.simulate or bool(Process("simulated", directory).pid)
+    scope = Scope(directory, settings.storage, settings.port, simulate)
     closed = datadir.other_owner(scope.data_dir) is not None
     if settings.repair:
         settings.directory_exists("doctor", *advice.options(settings))
         _repair(scope)
     shown = _Text() if settings.output == "text" else _Json()
     for check in checks.CHECKS:
-        if not (check.containers and settings.simulate) and not (check.inside and closed):
+        if not (check.containers and simulate) and not (check.inside and closed):
             shown.begin(check)
             shown.row(check, run_check(check, scope))
     shown.end()

@@ -33,9 +33,9 @@ class FailureInLog(Failure):
 
 
 def end_signals() -> set[signal.Signals]:
-    """The signals that end a command: ctrl-C, SIGTERM, and the end of the terminal, unless that is ignored (nohup)."""
-    hangup = set() if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else {signal.SIGHUP}
-    return {signal.SIGINT, signal.SIGTERM, *hangup}
+    """The signals that end a command: ctrl-C, SIGTERM, and the end of the terminal and ctrl-\\, unless they are ignored (nohup)."""
+    terminal = {number for number in (signal.SIGHUP, signal.SIGQUIT) if signal.getsignal(number) != signal.SIG_IGN}
+    return {signal.SIGINT, signal.SIGTERM, *terminal}
 
 
 def interrupt_on_end() -> None:

@@ -17,6 +17,7 @@ import httptools
 
 from kapi import limits
 from kapi.http import failures
+from kapi.http.streams import keep_unread
 
 Headers = dict[str, str]
 Response = tuple[int, Headers, bytes]
@@ -328,9 +329,12 @@ class HttpTransport:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 host, port = await self._locate() if self._locate else (self._host, self._port)
                 name = self._host if self._tls else None
-                _, connection = await loop.create_connection(lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name)
+                transport, connection = await loop.create_connection(
+                    lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name
+                )
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error
+        keep_unread(transport)
         if self.budget and connection.transport:  # a small receive buffer: many responses at once come in small parts
             connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LARGE)
         self._connections.add(connection)

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from kapi import limits
 from kapi.http.allowance import Allowance, Pinned
+from kapi.http.streams import keep_unread
 
 log = logging.getLogger(__name__)
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -268,7 +269,8 @@ async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProto
         more = {"ssl": tls, "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS, "ssl_shutdown_timeout": limits.SHUTDOWN_SECONDS}
     try:
         _prepare(connection.sock)
-        await asyncio.get_running_loop().connect_accepted_socket(protocol, connection.sock, **more)
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(protocol, connection.sock, **more)
+        keep_unread(transport)
     except (OSError, TimeoutError) as why:
         log.debug("%s: no connection: %s", connection.address, why)
         connection.closed()

@@ -23,6 +23,7 @@ from kapi.http.allowance import Pinned
 from kapi.http.connections import STALLED, Connection, Streams, buffered, unsent
 from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, LARGE, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
+from kapi.http.streams import Reader
 
 _CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
 _FEW, _SHORT = 100, 1000
@@ -377,7 +378,7 @@ class Protocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task:
             self.timeout_keep_alive_task.cancel()
         self.connections.discard(self)
-        reader = asyncio.StreamReader(limit=limits.PEER_BUFFER_BYTES // 2, loop=self.loop)
+        reader = Reader(limit=limits.PEER_BUFFER_BYTES // 2, loop=self.loop)
         streams = Streams(reader, self._connection, ended=self._forget)
         streams.connection_made(self.transport)
         self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.STREAM_RECEIVE_BYTES)

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import ssl
+from typing import Any
 
 from kapi import limits
-from kapi.http.connections import Streams
+from kapi.http.connections import Streams, unsent
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 1 << 16
@@ -22,30 +23,63 @@ async def join(
         near.spliced_to = far_reader, far_writer
     copies = [asyncio.ensure_future(copy(reader, far_writer)), asyncio.ensure_future(copy(far_reader, writer))]
     try:
-        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        done, rest = await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        if rest and not any(task.exception() or task.result() for task in done):
+            await asyncio.wait(rest)  # a side that takes no more may have said more than the other has taken
     finally:
         for task in copies:
             task.cancel()
         for result in await asyncio.gather(*copies, return_exceptions=True):
             if isinstance(result, Exception):
                 log.warning("A spliced connection broke", exc_info=result)
-        for end in (writer, far_writer):
-            close(end)
+        await asyncio.gather(finish(writer), finish(far_writer))
 
 
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until the end of the reader, or until a connection breaks."""
-    try:
-        while data := await reader.read(_READ_BYTES):
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Copy until the end of the reader, however it comes, or until the writer takes no more: False."""
+    while data := await _read(reader):
+        try:
             writer.write(data)
             await writer.drain()
+        except (ConnectionError, ssl.SSLError):
+            return False
+    return True
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """b"" at the end, and for a connection that broke."""
+    try:
+        return await reader.read(_READ_BYTES)
     except (ConnectionError, ssl.SSLError):
-        return
+        return b""
+
+
+async def finish(writer: asyncio.StreamWriter) -> None:
+    """Close a connection once its peer has read the last bytes; abort it when it reads none of them for a while."""
+    transport: Any = writer.transport
+    if left := unsent(transport):
+        transport.set_write_buffer_limits(high=1)
+    while left:
+        try:
+            async with asyncio.timeout(limits.CLOSE_SECONDS):
+                await writer.drain()
+            break
+        except (ConnectionError, ssl.SSLError):
+            break
+        except TimeoutError:
+            before, left = left, unsent(transport)
+            if left >= before:
+                transport.abort()
+                return
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
+    close(writer)
 
 
 def close(writer: asyncio.StreamWriter) -> None:
     """Close a connection; abort it when the peer does not read its last bytes in time."""
-    waiting = not writer.is_closing() and writer.transport.get_write_buffer_size()  # a closed transport of TLS cannot be asked
+    waiting = unsent(writer.transport)
     writer.close()
     if waiting:
         asyncio.get_running_loop().call_later(limits.CLOSE_SECONDS, writer.transport.abort)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kapi import limits, logs
-from kapi.http import server, spdy, splicing
+from kapi.http import server, spdy, splicing, streams
 from kapi.objects import errors
 from kubelet import waiting
 from kubelet.server import channels
@@ -47,7 +47,7 @@ def _take_over(scope: Scope) -> Callable[[], splicing.Ends]:
 async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, bytes]:
     """An upgraded connection to the runtime's streaming server, and the head of its response. Raises StatusError."""
     where = urlsplit(url)
-    reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1 << 20)
+    reader, writer = await streams.connect(where.hostname or "", where.port or 80, limit=1 << 20)
     offered = "".join(f"X-Stream-Protocol-Version: {v}\r\n" for v in versions)
     path = where.path + (f"?{where.query}" if where.query else "")
     head = f"POST {path} HTTP/1.1\r\nHost: {where.netloc}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n{offered}"

@@ -283,9 +283,11 @@ def event(message: bytes) -> tuple[str, bytes]:
     return found.f_type, found.f_object.f_raw
 
 
-async def frames(client: Client, path: str, count: int, accept: str = f"{PROTOBUF};stream=watch") -> list[tuple[str, bytes]]:
+async def frames(
+    client: Client, path: str, count: int, accept: str = f"{PROTOBUF};stream=watch", since: str = "0"
+) -> list[tuple[str, bytes]]:
     """The first events of a watch."""
-    stream = await client.stream("GET", path, accept=accept, watch=True, resourceVersion="0", allowWatchBookmarks=True, timeoutSeconds=1)
+    stream = await client.stream("GET", path, accept=accept, watch=True, resourceVersion=since, allowWatchBookmarks=True, timeoutSeconds=1)
     raw = b""
     try:
         async for chunk in stream:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import socket
 import ssl
 import struct
@@ -79,6 +80,16 @@ def said(line: ssl.SSLSocket) -> bytes:
         return b""
 
 
+def told(lines: list[ssl.SSLSocket], most: int) -> list[tuple[ssl.SSLSocket, bytes]]:
+    """Those that have got something, with that: waits until they are more than `most`, and half a minute at the longest."""
+    found: dict[ssl.SSLSocket, bytes] = {}
+    end = time.monotonic() + 30
+    while len(found) <= most and time.monotonic() < end:
+        waiting = [line for line in lines if line not in found]
+        found |= {line: answer for line in select.select(waiting, [], [], 1.0)[0] if (answer := said(line))}
+    return list(found.items())
+
+
 def head(victim: Victim, method: str, path: str, *headers: str) -> bytes:
     first = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {victim.token}\r\n"
     return (first + "".join(f"{header}\r\n" for header in headers) + "\r\n").encode()
@@ -106,7 +117,7 @@ def test_unfinished_bodies(victim: Victim) -> None:
         for line in lines(victim, 190, stack):
             line.sendall(request + b" " * (3 * MB - 1))
             sending.append(line)
-        refused = [(line, answer) for line in sending if (answer := said(line))]
+        refused = told(sending, 190 // 2)
         cost.note = f"{len(refused)} refused"
         assert len(refused) > 190 // 2
         for _, answer in refused:

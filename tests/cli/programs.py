@@ -7,8 +7,8 @@ from typing import Any
 import bench.__main__ as bench
 import kubelet.__main__ as kubelet
 from conformance import fuzz, soak
-from kapi import __main__ as kapi
 from kapi import settings
+from kapi.cli import commands as kapi
 from kubelet.settings import Settings as KubeletSettings
 
 

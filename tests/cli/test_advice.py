@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kapi import __main__ as cli
 from kapi import settings
 from kapi.cli import advice, cluster, datadir
+from kapi.cli import commands as cli
 from kapi.cli.cluster import Up
 
 

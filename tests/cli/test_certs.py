@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import certs
-from kapi import __main__ as cli
+from kapi.cli import commands as cli
 from kapi.cli import locks
 from kapi.cli.processes import Process
 from tests.e2e.cluster import Cluster, Failed, Kubectl

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kapi.__main__ import COMMANDS, main
 from kapi.cli import datadir
+from kapi.cli.commands import COMMANDS, main
 from kubelet import __main__ as kubelet
 from tests.e2e.cluster import free_port
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kapi import __main__ as cli
-from kapi.cli import datadir, layout
+from kapi.cli import commands as cli
+from kapi.cli import datadir, layout, locks
 from kapi.process import Failure
 from tests.cli import data_directories
 from tests.e2e.cluster import free_port
@@ -88,6 +88,19 @@ def test_a_link_is_not_followed_when_permissions_are_mended(cluster: Path, tmp_p
     (cluster / "kapi.db").symlink_to(outside)
     datadir.prepare(cluster)
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
+
+
+def test_an_interrupt_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was created for it goes again."""
+
+    def interrupted(directory: Path) -> None:
+        assert directory.is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(locks, "exclusive", interrupted)
+    with pytest.raises(KeyboardInterrupt), datadir.locked(tmp_path / "a" / "b", "up"):
+        pass
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_empty_directory_becomes_one(tmp_path: Path) -> None:

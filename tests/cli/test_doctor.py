@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import certs
-from kapi import __main__ as cli
 from kapi.cli import cleanup, doctor, processes
+from kapi.cli import commands as cli
 from kapi.cli.checks import CHECKS, Finding, Scope, cluster, kernel, limits, network, programs, running, user
 from tests.e2e.cluster import free_port
 from tests.storage.served import MAPS, command, create, serving

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kapi import __main__ as cli
+from kapi.cli import commands as cli
 from kapi.cli import locks
 from kapi.cli.processes import Process
 from kapi.process import Failure

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from kapi import limits
-from kapi.__main__ import main
 from kapi.cli import locks, logs
+from kapi.cli.commands import main
 from kapi.cli.processes import Process
 from kapi.logs import Output
 from kubelet import inotify

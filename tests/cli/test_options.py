@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kapi import __main__ as cli
 from kapi import settings
+from kapi.cli import commands as cli
 from kapi.cli import components
 from kapi.scheduler.settings import Settings as SchedulerSettings
 
@@ -50,4 +50,4 @@ def test_a_component_alone_takes_the_settings_of_its_room(tmp_path: Path) -> Non
 def test_only_known_actions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["image", "remove", "busybox.tar"])
-    assert "invalid value 'remove': must be one of load" in capsys.readouterr().err
+    assert "invalid value 'remove': must be load" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def test_plain_lines(how: str) -> None:
 @pytest.mark.slow
 def test_an_encoding_without_such_signs() -> None:
     """`kapi up` on a terminal that knows ASCII only."""
-    steps = f"import kapi.__main__; kapi.__main__._main = lambda given: exec({STEPS!r}) or 0; kapi.__main__.main([])"
+    steps = f"import kapi.cli.commands; kapi.cli.commands._main = lambda given: exec({STEPS!r}) or 0; kapi.cli.commands.main([])"
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run([sys.executable, "-c", steps], capture_output=True, text=True, env=env, check=False)
     assert (done.stderr, TIME.sub("T", done.stdout)) == ("", " ? first (T)\n ? second\nover (T)\n")

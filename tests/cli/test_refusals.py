@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kapi import __main__ as cli
 from kapi.cli import cleanup, processes
+from kapi.cli import commands as cli
 from kapi.process import Failure
 from tests.e2e.cluster import free_port
 from tests.e2e.conftest import processes_of

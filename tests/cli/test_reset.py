@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kapi import __main__ as cli
+from kapi.cli import commands as cli
 from kapi.cli import datadir, deletion, layout
 from kapi.process import Failure
 from tests.cli import data_directories

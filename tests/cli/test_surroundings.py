@@ -1,5 +1,6 @@
 """What a command is started in: no home, closed or full outputs, odd paths. One sentence, no traceback, and the cluster as it should be."""
 
+import json
 import os
 import pwd
 import shlex
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from certs import userconfig
-from kapi import __main__ as cli
 from kapi.cli import advice, cleanup, datadir, processes
+from kapi.cli import commands as cli
+from kapi.cli.checks import CHECKS
 from kapi.cli.processes import Process
 from kapi.process import READY_FD, Failure, notify_failed
 from tests.e2e.cluster import free_port
@@ -115,7 +117,7 @@ def interrupted(directory: Path, number: int, *options: str, until: str, shell: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_an_interrupted_start_leaves_nothing(directory: Path, number: int) -> None:
     """By ctrl-C, or by the end of the terminal."""
     assert interrupted(directory, number, until="Certificates") == (130, "Interrupted: what was started is stopped again.\n")
@@ -143,6 +145,23 @@ def test_a_disk_that_is_full_before_it_is_ready(directory: Path, monkeypatch: py
     starting = Process("simulated", directory).start(["sleep", "60"])
     with pytest.raises(Failure, match=r"^simulated was not ready .* The disk is full: make room and try again\.$"):
         starting.wait(0.01)
+
+
+@pytest.mark.slow
+def test_hardly_any_open_files(directory: Path) -> None:
+    """Whatever fails first, the limit is told."""
+    for most in (14, 20):
+        failed = up(directory, shell=f"ulimit -n {most}; exec")
+        assert failed.returncode == 1
+        assert f"\nOnly {most} files may be open here, which may be why. Allow 4096, as root: ulimit -n 4096, or in " in failed.stderr
+
+
+@pytest.mark.slow
+def test_the_doctor_of_a_simulated_cluster_that_runs(directory: Path) -> None:
+    """It looks for nothing that containers need, without being told."""
+    assert up(directory).returncode == 0
+    found = json.loads(kapi("doctor", directory, "-o", "json").stdout)
+    assert [row["what"] for row in found] == [check.name for check in CHECKS if not check.containers]
 
 
 # paths --------------------------------------------------------------------------------------------------------------------------------

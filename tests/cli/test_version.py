@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kapi import __main__ as cli
 from kapi import __version__, testing
+from kapi.cli import commands as cli
 from kapi.documents.version import VERSION
 from kapi.testing import Cluster
 from kubelet import __main__ as kubelet

@@ -152,9 +152,9 @@ def test_a_chart_with_definitions(kubectl: Kubectl, tmp_path: Path, age: str) ->
     (chart / "crds" / "cars.yaml").write_text(yaml.safe_dump(definition(group)))
     (chart / "templates" / "car.yaml").write_text(yaml.safe_dump(car("beetle", group, color="red")))
     helm = Kubectl(kubectl.cluster, kubectl.namespace, str(program(age, "helm")))
-    assert "STATUS: deployed" in helm("install", "one", str(chart), "--wait", "--timeout", "40s")
+    assert "STATUS: deployed" in helm("install", "one", str(chart), "--wait", "--timeout", "100s")
     assert kubectl.field(f"cars.{group}/beetle", ".spec.doors") == "4"
-    helm("uninstall", "one", "--wait", "--timeout", "40s")
+    helm("uninstall", "one", "--wait", "--timeout", "100s")
     assert kubectl("get", "crd", f"cars.{group}", "-o", "name") != ""
     kubectl("delete", "crd", f"cars.{group}", "--timeout=20s")
     shutil.rmtree(chart)

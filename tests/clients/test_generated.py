@@ -99,7 +99,7 @@ class Story:
     def watched(self) -> None:
         if self.body["kind"] in UNWATCHABLE:
             return
-        events = watch.Watch().stream(self.calls.listing, label_selector=self.selector, timeout_seconds=5, **self.calls._where)
+        events = watch.Watch().stream(self.calls.listing, label_selector=self.selector, timeout_seconds=60, **self.calls._where)
         first = next(events)
         assert (first["type"], type(first["object"])) == ("ADDED", type(self.calls.do("read")))
         events.close()

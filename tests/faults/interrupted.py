@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from kapi import __main__ as cli
+from kapi.cli import commands as cli
 
 SIGNAL = "signal.pidfd_send_signal"
 """An event that Python 3.11 does not have: a signal is sent to a process."""

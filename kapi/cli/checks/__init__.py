@@ -53,4 +53,6 @@ CHECKS = (
 )
 """In the order they are shown."""
 
-__all__ = ["CHECKS", "Check", "Finding", "Scope"]
+few_files = limits.few_files
+
+__all__ = ["CHECKS", "Check", "Finding", "Scope", "few_files"]

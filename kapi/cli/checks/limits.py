@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from certs import files
+from kapi import limits as bounds
 from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, quoted, text, wrong
 
 INSTANCES, WATCHES = 512, 65_536
@@ -33,10 +34,21 @@ def inotify(scope: Scope) -> Finding:
     return joined(few, ", ".join(f"{name} {value}" for name, value in found.items()))
 
 
+_MORE_FILES = f"as root: ulimit -n {FILES}, or in /etc/security/limits.conf: * hard nofile {FILES}"
+
+
+def few_files() -> str:
+    """What to say of a failure where hardly any files may be open, which shows in many ways; else ""."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY or most >= bounds.RESERVED_FILES:
+        return ""
+    return f"Only {most} files may be open here, which may be why. Allow {FILES}, {_MORE_FILES}."
+
+
 def open_files(scope: Scope) -> Finding:
     """Every client's connection and every watched file is a descriptor."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # which components raise the soft limit to
-    mend = f"as root: ulimit -n {FILES}, or in /etc/security/limits.conf: * hard nofile {FILES}"
+    mend = _MORE_FILES
     if most == resource.RLIM_INFINITY or most >= FILES:
         return ok("not limited" if most == resource.RLIM_INFINITY else f"{most} at most")
     if most < FEW_FILES:
