@@ -37,7 +37,7 @@ class Cost:
     clock: float = 0.0
     """The same in milliseconds of the clock."""
     p99: float = 0.0
-    """Another user's GET, milliseconds, without those in which other processes had the processors."""
+    """Another user's GET, milliseconds."""
     gets: int = 0
     note: str = ""
 
@@ -135,7 +135,7 @@ class _Bystander:
     """Another user at work meanwhile, in a process of its own."""
 
     def __init__(self, victim: Victim) -> None:
-        command = [sys.executable, "-m", "tests.attacks.bystander", str(victim.port), victim.token, str(victim.pid)]
+        command = [sys.executable, "-m", "tests.attacks.bystander", str(victim.port), victim.token]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         assert self._process.stdout.readline() == "ready\n"
