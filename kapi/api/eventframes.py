@@ -48,11 +48,12 @@ class Frames(Lines):
         return share.size >= _LONG and not (self.alike and all(event.lines and self._key in event.lines for event in share.events))
 
     def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
-        if self.form.shape or event is None:
-            return self._made(type_, entry)
-        if entry.revision != event.revision:
-            return _frame(type_, packed.body(self._kind, packed.item_of(self._kind, left(event).body)))
-        if not self.alike:
+        if event is not None and entry.revision != event.revision:
+            last = left(event)
+            if self.form.shape:
+                return self._shaped(type_, last)
+            return _frame(type_, packed.body(self._kind, packed.item_of(self._kind, last.body)))
+        if event is None or not self.alike:
             return self._made(type_, entry)
         if len(entry.body) >= chunked.SIZE:
             return _large(type_, self._kind, entry)
