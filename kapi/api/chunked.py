@@ -129,9 +129,16 @@ async def send_batches(request: Request, head: bytes, made: list[bytes], more: A
     """
     supply = deque(made)
     made.clear()
-    items = _taken(supply)
+    items = taken(supply)
     chunks = _readable(request, head, items, form) or chain((head,), _joined(items), (_END + b"\n",))
-    rest = iter(await _begin(request, chunks, form.media, ()))
+    await write_batches(request, chunks, supply, more, form.media)
+
+
+async def write_batches(
+    request: Request, chunks: Iterable[bytes], supply: deque[bytes], more: AsyncIterator[list[bytes]], media: bytes
+) -> None:
+    """Answer with chunks that take items from `supply`, which `more` fills while they are written. Raises as `send_batches`."""
+    rest = iter(await _begin(request, chunks, media, ()))
     while True:
         try:
             while len(supply) < 2 and (batch := await anext(more, None)):
@@ -146,7 +153,8 @@ async def send_batches(request: Request, head: bytes, made: list[bytes], more: A
     await request.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _taken(supply: deque[bytes]) -> Iterator[bytes]:
+def taken(supply: deque[bytes]) -> Iterator[bytes]:
+    """The items that are there, until there is none."""
     while supply:
         yield supply.popleft()
 

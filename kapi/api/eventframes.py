@@ -43,7 +43,7 @@ class Frames(Lines):
         self._left = at - len(piece)
         return not self._left
 
-    def slow(self, share: Share) -> bool:
+    def _large(self, share: Share) -> bool:
         """What others had made is at hand, and a few small objects are encoded in no time."""
         return share.size >= _LONG and not (self.alike and all(event.lines and self._key in event.lines for event in share.events))
 

@@ -6,7 +6,8 @@ where they are kept anyway.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain, islice
 
 from kapi import limits
@@ -17,7 +18,8 @@ from kapi.http import exchange
 from kapi.http.exchange import TURN
 from kapi.objects import offload
 from kapi.objects.meta import Object
-from kapi.registry import packed
+from kapi.registry import conversion, packed
+from kapi.registry.conversion_review import ConversionFailed
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry
 
@@ -50,6 +52,9 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     if not form.shape and len(entries) <= _AT_ONCE and (found := packed.all_known(kind, entries)) is not None:
         await _send(request, kind.resource.api_version, _list_kind(kind), meta, sum(map(len, found)), found)
         return
+    if await conversion.needed(kind, entries):
+        await _send_converted(request, kind, entries, meta, form)
+        return
     long = any(len(entry.body) >= limits.OFFLOAD_BYTES and not packed.known(kind, entry) for entry in entries)
     version, name = kind.resource.api_version, _list_kind(kind)
     if form.shape:
@@ -57,6 +62,37 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     items = _items(kind, entries, form)
     size = await _size(items, long) if long or len(entries) > _SOME else sum(map(len, items))
     await _send(request, version, name, meta, size, _items(kind, entries, form), long=long)
+
+
+async def _send_converted(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
+    """A list of the metadata of what a webhook converts: twice if that is too much to be kept. Raises ConversionFailed."""
+    size, made = 0, list[bytes]()
+    async for items in _converted(kind, entries, form):
+        size += sum(map(len, items))
+        made += items
+        if size > limits.CONVERSION_LIST_BYTES:
+            made.clear()
+    before, after = packed.around("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta, size)
+    if size <= limits.CONVERSION_LIST_BYTES:
+        await chunked.write(request, chunked.blocks(chain((before,), made, (after,))), PROTOBUF)
+        return
+    supply = deque[bytes]()
+    chunks = chain((before,), chunked.taken(supply), (after,))
+    await chunked.write_batches(request, chunks, supply, _as_large(_converted(kind, entries, form), size), PROTOBUF)
+
+
+async def _converted(kind: Kind, entries: list[Entry], form: Form) -> AsyncIterator[list[bytes]]:
+    async for batch in conversion.batches(kind, entries):
+        yield await offload.run(list, _items(kind, batch, form))
+
+
+async def _as_large(batches: AsyncIterator[list[bytes]], size: int) -> AsyncIterator[list[bytes]]:
+    """The same batches. Raises ConversionFailed where they are not `size` bytes together, as was said before."""
+    async for items in batches:
+        size -= sum(map(len, items))
+        yield items
+    if size:
+        raise ConversionFailed("the webhook converted the same objects in two ways")
 
 
 def _list_kind(kind: Kind) -> str:
