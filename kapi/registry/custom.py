@@ -39,11 +39,18 @@ MOST_REPLICAS = 2**31 - 1
 _VERSIONED = HEAD + b'"resourceVersion":"'
 
 
+class Life:
+    """Of one definition, whatever becomes of its spec."""
+
+    ending = False
+    """Whether it is being deleted."""
+
+
 class Source:
     """Where the schemas of a definition's versions are read from: the newest entry with this spec."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
+    def __init__(self, entry: Entry, life: Life) -> None:
+        self.entry, self.life = entry, life
         self.kinds: dict[str, Kind] = {}
         """All versions of the definition, served or not."""
         self.stored = ""
@@ -212,6 +219,10 @@ class CustomStrategy(Strategy):
     @property
     def converter(self) -> object | None:  # type: ignore[override]
         return self.source.converter
+
+    @property
+    def ending(self) -> bool:  # type: ignore[override]
+        return self.source.life.ending
 
     def sibling(self, version: str) -> Kind:
         """Another version of the definition. Raises StatusError where it has none of that name."""

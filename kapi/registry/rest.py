@@ -347,6 +347,8 @@ class Rest:
         body = await call.run(encoding.body, stored, kind.custom) if call.long else encoding.body(stored, kind.custom)
         if len(body) > limits.OBJECT_BYTES:
             raise errors.StatusError("etcdserver: request is too large", reason="")
+        if not expect and kind.strategy.ending:  # since the request came
+            raise definition_ends(kind)
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
         entry = await self.store.commit(
             key, body, expect=expect, labels=stored["metadata"].get("labels") or {},
@@ -363,6 +365,12 @@ class Rest:
             target = conversion.sibling(kind, kind.stored.rpartition("/")[2])
             obj = await conversion.to(kind, target, await conversion.stored(kind, obj, call), call)
         return await call.run(encoding.unstored, kind, obj)
+
+
+def definition_ends(kind: Kind) -> errors.MethodNotAllowed:
+    """The answer to who creates an object whose definition is being deleted."""
+    details = {"group": kind.resource.group, "kind": kind.resource.plural}
+    return errors.MethodNotAllowed("create not allowed while custom resource definition is terminating", details)
 
 
 STORAGE_PREFIXES = {
