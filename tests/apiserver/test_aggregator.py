@@ -239,6 +239,20 @@ async def test_a_service_of_any_type_is_asked(kept: Client, wardle: Extension) -
     assert failed["message"] == 'no endpoints available for service "wardle"'
 
 
+async def test_api_services_themselves_are_never_the_other_servers(kept: Client, wardle: Extension) -> None:
+    """Whatever is said of them: nobody could take it back. Other groups of ours may be."""
+    await registered(kept, wardle)
+    service = {"namespace": "default", "name": "wardle", "port": wardle.port}
+    for name in ("v1.apiregistration.k8s.io", "v1.apps"):
+        await kept.patch(APIS, name, {"spec": {"service": service, "insecureSkipTLSVerify": True}})
+        await until(kept, APIS, name, "FailedDiscoveryCheck")
+    assert (await ask(kept, "GET", "/apis/apps/v1/deployments")).code == 503
+    assert (await kept.get(APIS, "v1.apiregistration.k8s.io"))["spec"]["service"] == service
+    await kept.patch(APIS, "v1.apps", {"spec": {"service": None, "insecureSkipTLSVerify": None}})
+    await until(kept, APIS, "v1.apps", "Local")
+    assert (await ask(kept, "GET", "/apis/apps/v1/deployments")).code == 200
+
+
 async def test_a_deleted_api_service(kept: Client, wardle: Extension) -> None:
     client = await registered(kept, wardle)
     await client.delete(APIS, NAME)
