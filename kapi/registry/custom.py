@@ -260,6 +260,10 @@ class CustomStrategy(Strategy):
         out: Object = named if schema is self.schema else self.schema.prune(named)
         return out
 
+    def pruned(self, obj: Object) -> Object:
+        out: Object = self.schema.prune(obj)
+        return out
+
     # tables -------------------------------------------------------------------------------------------------------------------------
 
     def row(self, obj: Object, now: float) -> list[Any]:

@@ -168,6 +168,10 @@ class Strategy:
     def from_storage(self, obj: Object, version: str) -> Object:
         return obj
 
+    def pruned(self, obj: Object) -> Object:
+        """Of a custom kind: the object without what this version does not know."""
+        return obj
+
     def openapi(self) -> Object:
         """The schema of a custom kind as its definition has it, read anew each time; {} for the others."""
         return {}
