@@ -253,6 +253,40 @@ async def test_api_services_themselves_are_never_the_other_servers(kept: Client,
     assert (await ask(kept, "GET", "/apis/apps/v1/deployments")).code == 200
 
 
+@pytest.mark.parametrize("between", [{}, {"spec": {"service": None, "caBundle": None}}, None], ids=["as before", "local", "gone"])
+async def test_one_that_was_something_else_for_a_moment_is_checked(
+    kept: Client, wardle: Extension, app: App, monkeypatch: pytest.MonkeyPatch, between: Any
+) -> None:
+    """Though nobody looked in between: changed, local, or gone."""
+    monkeypatch.setattr(availability, "RECHECK", 30.0)
+    looking, look = asyncio.Event(), availability.changed
+    looking.set()
+
+    async def held(*args: Any) -> None:
+        await look(*args)
+        await looking.wait()
+
+    monkeypatch.setattr(availability, "changed", held)
+    await registered(kept, wardle)
+    looking.clear()
+    if between is None:
+        await kept.delete(APIS, NAME)
+    else:
+        await kept.patch(APIS, NAME, between)
+    app.aggregation.failed((GROUP, "v1"))
+    for _ in range(20):
+        await turn()
+    fresh = extension.api_service(wardle.port, wardle.authority)
+    if between is None:
+        await kept.create(APIS, fresh)
+    else:
+        await kept.patch(APIS, NAME, {"spec": fresh["spec"]})
+        await kept.patch(APIS, NAME, {"status": {"conditions": None}}, subresource="status")
+    looking.set()
+    async with asyncio.timeout(5):
+        await until(kept, APIS, NAME, "Passed")
+
+
 async def test_a_deleted_api_service(kept: Client, wardle: Extension) -> None:
     client = await registered(kept, wardle)
     await client.delete(APIS, NAME)
