@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kapi.api.app import App
-from kapi.apiserver import aggregator, availability, bootstrap
+from kapi.apiserver import aggregator, availability, bootstrap, changes
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
@@ -259,7 +259,7 @@ async def test_one_that_was_something_else_for_a_moment_is_checked(
 ) -> None:
     """Though nobody looked in between: changed, local, or gone."""
     monkeypatch.setattr(availability, "RECHECK", 30.0)
-    looking, look = asyncio.Event(), availability.changed
+    looking, look = asyncio.Event(), changes.changed
     looking.set()
 
     async def held(*args: Any) -> None:
