@@ -196,6 +196,7 @@ class Availability:
         finally:
             for task in waiting:
                 task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)  # their connections are closed
         return _unavailable(FAILED, fault)
 
     async def _say(self, apis: Kind, entry: Entry, wanted: Object) -> bool:
