@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 from kapi import limits
 from kapi.access import rbac, websocket_token
@@ -40,7 +39,7 @@ from kapi.objects import duration, errors, names, offload
 from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
 from kapi.registry.catalogue import Catalogue, GroupVersion
 from kapi.registry.kind import Kind
-from kapi.registry.rest import Rest
+from kapi.registry.rest import Rest, definition_ends
 
 Handler = Callable[[Request, "App", Kind], Awaitable[None]]
 
@@ -185,7 +184,7 @@ class App:
         if (request.method == "POST" and where.name and not where.subresource) or (request.verb in ("update", "patch") and not where.name):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
         if kind.ending and request.verb == "create" and not where.subresource:
-            raise errors.MethodNotAllowed("create not allowed while custom resource definition is terminating", _of(kind))
+            raise definition_ends(kind)
         if kind.resource.namespaced and not where.namespace and request.verb not in ("list", "watch"):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
         await handler(request, self, kind)
@@ -220,10 +219,6 @@ def _exempt(request: Request, where: Target | None) -> bool:
     if where is None:
         return request.path.startswith(("/healthz", "/livez", "/readyz"))
     return _is_long(request, where)
-
-
-def _of(kind: Kind) -> dict[str, Any]:
-    return {"group": kind.resource.group, "kind": kind.resource.plural}
 
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}

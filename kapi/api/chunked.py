@@ -156,7 +156,8 @@ async def write_batches(
     await request.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _taken(supply: deque[bytes]) -> Iterator[bytes]:
+def taken(supply: deque[bytes]) -> Iterator[bytes]:
+    """The items that are there, until there is none."""
     while supply:
         yield supply.popleft()
 

@@ -50,6 +50,9 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     if not form.shape and len(entries) <= _AT_ONCE and (found := packed.all_known(kind, entries)) is not None:
         await _send(request, kind.resource.api_version, _list_kind(kind), meta, sum(map(len, found)), found)
         return
+    if await conversion.needed(kind, entries):
+        await _send_converted(request, kind, entries, meta, form)
+        return
     long = any(len(entry.body) >= limits.OFFLOAD_BYTES and not packed.known(kind, entry) for entry in entries)
     version, name = kind.resource.api_version, _list_kind(kind)
     if form.shape:

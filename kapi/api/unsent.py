@@ -114,14 +114,12 @@ class Start:
 
     async def send(self, piece: bytes) -> None:
         """Write a piece when there is room for it and the client takes it."""
-        waits = self._unsent.full
-        if waits:
+        if self._unsent.full:
             self._room = asyncio.get_running_loop().create_future()
             self._unsent.defer(self)
             await self._room
         self._unsent.block(self, (-id(self), len(piece)))
-        if waits:
-            self._unsent.admit()
+        self._pass_on()
         try:
             await self._send(piece)
         finally:
@@ -131,12 +129,19 @@ class Start:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
+    def _pass_on(self) -> None:
+        """Let another watcher go on, if there is memory for it."""
+        room, self._room = self._room, None
+        if room is not None and room.done():
+            self._unsent.admit()
+
     def cut(self) -> None:
         self._connection.abort()
 
     def leave(self) -> None:
-        """All is written, or the client is gone."""
+        """All is written, or the client is gone, which may be just when there was room."""
         self._unsent.leave(self)
+        self._pass_on()
 
 
 _all: WeakKeyDictionary[asyncio.AbstractEventLoop, Unsent] = WeakKeyDictionary()

@@ -105,7 +105,8 @@ class Aggregator:
                 self._registered[key] = _read(entry)
         listed = list(self._registered.values())
         self._first = self._first or {one.where: one.priority for one in listed}
-        remote_ones = {one.where: one for one in listed if one.backend is not None}
+        own = self.apis.resource.group, self.apis.resource.version  # answered here: else no APIService could be mended any more
+        remote_ones = {one.where: one for one in listed if one.backend is not None and one.where != own}
         self.aggregation.replace(
             {where: one.backend for where, one in remote_ones.items() if one.backend is not None},
             frozenset(where for where, one in remote_ones.items() if one.available),

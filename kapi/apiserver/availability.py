@@ -48,7 +48,7 @@ class _Check:
 
     def __init__(self) -> None:
         self.rests_on: Any = None
-        """Spec and revisions of what the last verdict rests on."""
+        """What the last verdict rests on: the APIService, whether it says a verdict, and revisions of the others."""
         self.due = asyncio.Event()
         self.failures = 0
         self.task: asyncio.Task[None] | None = None
@@ -107,10 +107,11 @@ class Availability:
             where = service["namespace"], service["name"]
             remote.add(where)
             found, there = self.store.get(services.key(*where)), self._slices(slices, *where)
-            rests_on = entry.obj["spec"], found and found.revision, [slice_.revision for slice_ in there]
-            check = self._checks.get(name)
-            if check is None:
-                check = self._checks[name] = _Check()
+            said = conditions.find((entry.obj.get("status") or {}).get("conditions") or (), "Available") is not None
+            itself = entry.obj["metadata"]["uid"], entry.obj["spec"], said
+            rests_on = itself, found and found.revision, [slice_.revision for slice_ in there]
+            check = self._checks.setdefault(name, _Check())
+            if check.task is None or check.task.done():  # it ends with what it finds local or gone, which may be over again
                 check.task = asyncio.create_task(self._follow(apis, services, slices, name, check))
             if rests_on != check.rests_on:
                 check.rests_on = rests_on
@@ -195,6 +196,7 @@ class Availability:
         finally:
             for task in waiting:
                 task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)  # their connections are closed
         return _unavailable(FAILED, fault)
 
     async def _say(self, apis: Kind, entry: Entry, wanted: Object) -> bool:

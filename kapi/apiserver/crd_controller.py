@@ -27,7 +27,7 @@ from kapi.registry import custom, encoding, naming
 from kapi.registry.call import Call
 from kapi.registry.catalogue import CUSTOM, Catalogue
 from kapi.registry.conversion import ConversionWebhook
-from kapi.registry.custom import CustomStrategy, Source
+from kapi.registry.custom import CustomStrategy, Life, Source
 from kapi.registry.kind import Kind, stored_version
 from kapi.registry.rest import Rest
 from kapi.storage.entry import Entry
@@ -53,7 +53,7 @@ class Known:
 
     def __init__(self, entry: Entry, definition: Object) -> None:
         self.revision = entry.revision
-        self.source = Source(entry)
+        self.source = Source(entry, Life())
         self.uid = definition["metadata"]["uid"]
         self.group = definition["spec"]["group"]
         self.names: Object = {}
@@ -157,7 +157,7 @@ class CRDController:
         names, ends = definition["status"]["acceptedNames"], naming.is_condition_true(definition, "Terminating")
         sign = hashlib.sha256(orjson.dumps([definition["spec"], names])).digest()
         if sign != known.sign:
-            old, known.source = known.kinds, Source(known.source.entry)
+            old, known.source = known.kinds, Source(known.source.entry, known.source.life)
             self._withdraw(known)
             known.sign, known.ending = sign, False
             known.source.converter = self._converter(definition["spec"])
@@ -251,6 +251,7 @@ class CRDController:
             return
         assert self.definitions is not None
         known = self._known[key]
+        known.source.life.ending = True
         kind = next((kind for kind in known.kinds.values() if kind.stored == kind.resource.api_version), None)
         end = crd_finalizer.CRDFinalizer(self.rest, self.definitions, key.rpartition("/")[2], known.uid)
         task = self._ending[key] = asyncio.create_task(end.run(kind, overlaps=kind is not None and self._overlaps(kind)))

@@ -17,7 +17,7 @@ RETRY_SECONDS, PATIENCE = 5.0, 60.0
 PAGE = 500
 _REASONS = {kind: f"StorageVersionMigration{end}" for kind, end in
             (("Running", "InProgress"), ("Succeeded", "Succeeded"), ("Failed", "Failed"))}  # fmt: skip
-_COME_AGAIN = (errors.TooManyRequests, errors.ServiceUnavailable, errors.Timeout, errors.ServerTimeout)
+_COME_AGAIN = (errors.Expired, errors.TooManyRequests, errors.ServiceUnavailable, errors.Timeout, errors.ServerTimeout)
 
 
 class StorageVersionMigrations(Controller):

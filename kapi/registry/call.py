@@ -60,6 +60,8 @@ class Call(RequestInfo):
     """Whether the pipeline updates managedFields; an apply has done so itself, a binding has no field manager."""
     versions: Versions | None = None
     """Where a webhook converts: the object in the versions of its managers."""
+    housed: bool = False
+    """Whether the namespace of what is created was there when the request came."""
     empties: Empties = field(default_factory=Empties)
     """The empty lists and maps of the body (see kapi.schema.empties)."""
 

@@ -39,11 +39,18 @@ MOST_REPLICAS = 2**31 - 1
 _VERSIONED = HEAD + b'"resourceVersion":"'
 
 
+class Life:
+    """Of one definition, whatever becomes of its spec."""
+
+    ending = False
+    """Whether it is being deleted."""
+
+
 class Source:
     """Where the schemas of a definition's versions are read from: the newest entry with this spec."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
+    def __init__(self, entry: Entry, life: Life) -> None:
+        self.entry, self.life = entry, life
         self.kinds: dict[str, Kind] = {}
         """All versions of the definition, served or not."""
         self.stored = ""
@@ -213,6 +220,10 @@ class CustomStrategy(Strategy):
     def converter(self) -> object | None:  # type: ignore[override]
         return self.source.converter
 
+    @property
+    def ending(self) -> bool:  # type: ignore[override]
+        return self.source.life.ending
+
     def sibling(self, version: str) -> Kind:
         """Another version of the definition. Raises StatusError where it has none of that name."""
         found = self.source.kinds.get(version)
@@ -247,6 +258,10 @@ class CustomStrategy(Strategy):
             return obj
         named = {**obj, "apiVersion": self.resource.api_version}
         out: Object = named if schema is self.schema else self.schema.prune(named)
+        return out
+
+    def pruned(self, obj: Object) -> Object:
+        out: Object = self.schema.prune(obj)
         return out
 
     # tables -------------------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,10 @@ def served(kind: Kind, stored: Object) -> Object:
     """The parsed stored form with kind and apiVersion, in the version of `kind`."""
     resource = kind.resource
     obj = {"kind": resource.kind, "apiVersion": kind.unmarked if kind.custom else resource.api_version, **stored}
-    return kind.strategy.from_storage(obj, resource.api_version)
+    out = kind.strategy.from_storage(obj, resource.api_version)
+    if kind.custom and "apiVersion" not in stored:  # of an older release: which of the stored versions it is in is only assumed
+        return kind.strategy.pruned(out)
+    return out
 
 
 def parse(kind: Kind, entry: Entry) -> Object:

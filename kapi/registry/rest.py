@@ -95,6 +95,7 @@ class Rest:
 
     async def _create(self, call: Call, obj: Object, url_name: str) -> WriteResult:
         kind = call.kind
+        call.housed = self._is_housed(call)
         await call.run(self._track_fields, call, None, obj)
         attrs = AdmissionAttributes.of(call, "CREATE", obj)
         await self.admission.mutate(attrs)
@@ -347,12 +348,24 @@ class Rest:
         body = await call.run(encoding.body, stored, kind.custom) if call.long else encoding.body(stored, kind.custom)
         if len(body) > limits.OBJECT_BYTES:
             raise errors.StatusError("etcdserver: request is too large", reason="")
+        if not expect:
+            self._check_place(call)
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
         entry = await self.store.commit(
             key, body, expect=expect, labels=stored["metadata"].get("labels") or {},
             fields={name: get(stored) for name, get in kind.strategy.index.items()}, ttl=ttl,
         )  # fmt: skip
         return entry if kind.strategy.converter is None else await conversion.one(kind, entry, call)
+
+    def _check_place(self, call: Call) -> None:
+        """What a new object would belong to may have gone while its request waited. Raises MethodNotAllowed, NotFound."""
+        if call.kind.strategy.ending:
+            raise definition_ends(call.kind)
+        if call.housed and not self._is_housed(call):
+            raise errors.not_found("namespaces", "", call.namespace)
+
+    def _is_housed(self, call: Call) -> bool:
+        return call.kind.resource.namespaced and self.store.get(f"/core/namespaces/{call.namespace}") is not None
 
     async def final(self, call: Call, obj: Object) -> bytes:
         """The stored form's bytes of an object that is not stored, in the version of the call's kind or the stored one."""
@@ -363,6 +376,12 @@ class Rest:
             target = conversion.sibling(kind, kind.stored.rpartition("/")[2])
             obj = await conversion.to(kind, target, await conversion.stored(kind, obj, call), call)
         return await call.run(encoding.unstored, kind, obj)
+
+
+def definition_ends(kind: Kind) -> errors.MethodNotAllowed:
+    """The answer to who creates an object whose definition is being deleted."""
+    details = {"group": kind.resource.group, "kind": kind.resource.plural}
+    return errors.MethodNotAllowed("create not allowed while custom resource definition is terminating", details)
 
 
 STORAGE_PREFIXES = {

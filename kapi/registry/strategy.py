@@ -92,6 +92,8 @@ class Strategy:
     """Of a custom kind: the webhook that converts between its versions (kapi.registry.conversion)."""
     withdrawn: bool = False
     """No longer served, or served by another schema: watches end."""
+    ending: bool = False
+    """Of a custom kind: its definition is being deleted, so nothing more is created, whenever the request came."""
     long: bool = False
     """Checking an object may take long however small it is: that is done beside the event loop."""
 
@@ -164,6 +166,10 @@ class Strategy:
         return obj
 
     def from_storage(self, obj: Object, version: str) -> Object:
+        return obj
+
+    def pruned(self, obj: Object) -> Object:
+        """Of a custom kind: the object without what this version does not know."""
         return obj
 
     def openapi(self) -> Object:

@@ -467,3 +467,28 @@ async def test_a_definition_ends_without_its_webhook(server: Server, api: Client
             if kind == "DELETED":
                 break
     assert server.app.rest.store.count("/example.com/things/") == 0
+
+
+async def test_nothing_is_created_after_the_end_of_a_definition(server: Server, api: Client, hook: Webhook) -> None:
+    """Though the request came before, and waited for the webhook meanwhile."""
+    await served(api, hook)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Object) -> Object:
+        asked.set()
+        await go_on.wait()
+        return answering()(request)  # type: ignore[return-value]
+
+    hook.answers["/convert"] = slow
+    late = asyncio.create_task(ask(api, "POST", TWO, second("late", shade="red")))
+    await asked.wait()
+    async with asyncio.timeout(5), aclosing(api.watch(CRDS, version="0", fields="metadata.name=things.example.com")) as events:  # type: ignore[type-var]
+        assert (await anext(events))[0] == "ADDED"
+        await api.patch(CRDS, "things.example.com", {"spec": {"versions": [old_version(), new_version(deprecated=True)]}})
+        await api.delete(CRDS, "things.example.com")
+        async for kind, _ in events:
+            if kind == "DELETED":
+                break
+    go_on.set()
+    assert (await late).said == (405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating")
+    assert server.app.rest.store.count("/example.com/things/") == 0

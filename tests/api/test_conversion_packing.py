@@ -85,3 +85,14 @@ async def test_a_watch(api: Client, hook: Webhook) -> None:
     (type_, body), *_ = await frames(api, TWO, 1, f"{PARTIAL};stream=watch", since)
     found = without_zeros(descriptors.read(body, META + "PartialObjectMetadata"))
     assert (type_, found["metadata"]["name"], found["metadata"]["labels"]) == ("ADDED", "d", {"made": "v2"})
+
+
+async def test_a_watch_by_a_label_of_the_webhook(api: Client) -> None:
+    """An object that leaves the selector is deleted with its last metadata at the revision of the change."""
+    since = (await api.create(THINGS, thing("d", color="red")))["metadata"]["resourceVersion"]
+    await api.patch(THINGS, "d", {"spec": {"color": "blue"}}, namespace="default")
+    await api.delete(THINGS, "d", namespace="default")
+    watched = await frames(api, f"{TWO}?labelSelector=made%3Dv2", 2, f"{PARTIAL};stream=watch", since)
+    assert [type_ for type_, _ in watched] == ["MODIFIED", "DELETED"]
+    for _, body in watched:
+        assert without_zeros(descriptors.read(body, META + "PartialObjectMetadata"))["metadata"]["labels"] == {"made": "v2"}

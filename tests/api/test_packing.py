@@ -316,6 +316,21 @@ async def test_a_watch_of_metadata(api: Client) -> None:
     assert descriptors.unwrapped(mark)[1] == "PartialObjectMetadata"
 
 
+@pytest.mark.parametrize("accept", [PROTOBUF, PARTIAL])
+async def test_what_leaves_a_selector_has_the_revision_of_the_change(api: Client, accept: str) -> None:
+    """And what it was before, as in JSON."""
+    since = (await api.create(CONFIG_MAPS, config_map("m", labels={"a": "b"})))["metadata"]["resourceVersion"]
+    await api.patch(CONFIG_MAPS, "m", {"metadata": {"labels": {"a": "c"}}}, namespace="default")
+    watch = f"{MAPS}?watch=1&labelSelector=a%3Db&timeoutSeconds=1&resourceVersion={since}"
+    packed = (await ask(api, "GET", watch, accept=accept)).body
+    plain = (await ask(api, "GET", watch, accept=accept.replace(PROTOBUF, "application/json"))).json
+    (type_, body), = [event(message) for message in messages(packed)]
+    name = META + "PartialObjectMetadata" if accept == PARTIAL else CORE + "ConfigMap"
+    assert (type_, plain["type"]) == ("DELETED", "DELETED")
+    assert without_zeros(descriptors.read(body, name)) == without_zeros(plain["object"])
+    assert plain["object"]["metadata"]["resourceVersion"] > since
+
+
 def test_where_frames_end(server: Server) -> None:
     """Whatever pieces they are written in."""
     kind = server.app.catalogue.get("", "v1", "configmaps")

@@ -88,6 +88,20 @@ async def test_what_was_written_before_bodies_said_their_version(server: Server,
     assert stored(server)["apiVersion"] == V1
 
 
+async def test_what_was_written_so_in_a_later_version_is_pruned(server: Server, api: Client) -> None:
+    """An older server wrote the second stored version too without saying so: the first shows nothing that it does not know."""
+    await define(api, definition(version("v1", NARROW), version("v2", WIDE, storage=False)))
+    await store_second(api)
+    meta = {"name": "t", "namespace": "default", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    body = orjson.dumps({"metadata": meta, "spec": {"size": 3, "color": "blue"}})
+    await server.app.rest.store.commit("/example.com/things/default/t", body, expect=0, labels={}, fields={})
+    assert (await api.get(THINGS, "t", "default"))["spec"] == {"size": 3}
+    assert [item["spec"] for item in (await ask(api, "GET", ONE)).json["items"]] == [{"size": 3}]
+    assert (await api.get(SECOND, "t", "default"))["spec"] == {"size": 3, "color": "blue"}
+    await api.patch(SECOND, "t", {}, namespace="default")
+    assert stored(server)["spec"] == {"size": 3, "color": "blue"}
+
+
 async def test_a_large_object_on_a_watch(api: Client) -> None:
     """It is written in slices of what is stored, which end before the mark."""
     text: Object = {"type": "object", "properties": {"text": {"type": "string"}}}

@@ -228,3 +228,27 @@ async def test_a_stalled_client_is_cut_off(app: App, monkeypatch: pytest.MonkeyP
         await reader.end()
     assert other.transport.high is None
     assert unsent.of_loop().bytes == 0
+
+
+async def test_a_start_that_ends_when_there_is_room_lets_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WATCHES_UNSENT_BYTES", unsent.BUFFERED)
+    sent: list[bytes] = []
+    gate = asyncio.Event()
+
+    async def send(piece: bytes) -> None:
+        sent.append(piece)
+        await gate.wait()
+
+    starts = [unsent.Start(send, unsent.Connection(Transport())) for _ in range(3)]  # type: ignore[arg-type]
+    tasks = [asyncio.create_task(start.send(b"%d" % number)) for number, start in enumerate(starts)]
+    await turn()
+    assert sent == [b"0"]
+    unsent.of_loop().leave(starts[0])  # now there is room for one, which is gone before it can use that
+    tasks[1].cancel()
+    await asyncio.gather(tasks[1], return_exceptions=True)
+    starts[1].leave()
+    gate.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(tasks[0], tasks[2])
+    assert sent == [b"0", b"2"]
+    assert unsent.of_loop().bytes == 0

@@ -305,3 +305,24 @@ async def test_all_validating_webhooks_are_asked_at_once(client: Client, hook: W
     await register(client, VALIDATING, webhook("one", hook.client("/1")), webhook("two", hook.client("/2")))
     await made(client)
     assert orjson.dumps(sorted(target for target, _ in hook.asked)) == b'["/1?timeout=10s","/2?timeout=10s"]'
+
+
+async def test_nothing_is_created_in_a_namespace_that_has_gone_meanwhile(client: Client, hook: Webhook, app: App) -> None:
+    """Its end waits for nobody who asks a webhook."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Object) -> Object:
+        asked.set()
+        await go_on.wait()
+        return {"allowed": True}
+
+    hook.answers["/v"] = slow
+    await register(client, VALIDATING, webhook("v", hook.client("/v")))
+    await client.create(NAMESPACES, {"metadata": {"name": "n"}})
+    late = asyncio.create_task(ask(client, "POST", "/api/v1/namespaces/n/configmaps", {"metadata": {"name": "late"}}))
+    await asked.wait()
+    ending = await client.delete(NAMESPACES, "n")
+    await ask(client, "PUT", "/api/v1/namespaces/n/finalize", {**ending, "spec": {"finalizers": []}})
+    go_on.set()
+    assert (await late).said == (404, "NotFound", 'namespaces "n" not found')
+    assert app.rest.store.count("/core/configmaps/n/") == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kapi.api.app import App
-from kapi.apiserver import aggregator, availability, bootstrap
+from kapi.apiserver import aggregator, availability, bootstrap, changes
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
@@ -237,6 +237,54 @@ async def test_a_service_of_any_type_is_asked(kept: Client, wardle: Extension) -
     await kept.create(APIS, extension.api_service(443))
     failed = await until(kept, APIS, NAME, "FailedDiscoveryCheck")
     assert failed["message"] == 'no endpoints available for service "wardle"'
+
+
+async def test_api_services_themselves_are_never_the_other_servers(kept: Client, wardle: Extension) -> None:
+    """Whatever is said of them: nobody could take it back. Other groups of ours may be."""
+    await registered(kept, wardle)
+    service = {"namespace": "default", "name": "wardle", "port": wardle.port}
+    for name in ("v1.apiregistration.k8s.io", "v1.apps"):
+        await kept.patch(APIS, name, {"spec": {"service": service, "insecureSkipTLSVerify": True}})
+        await until(kept, APIS, name, "FailedDiscoveryCheck")
+    assert (await ask(kept, "GET", "/apis/apps/v1/deployments")).code == 503
+    assert (await kept.get(APIS, "v1.apiregistration.k8s.io"))["spec"]["service"] == service
+    await kept.patch(APIS, "v1.apps", {"spec": {"service": None, "insecureSkipTLSVerify": None}})
+    await until(kept, APIS, "v1.apps", "Local")
+    assert (await ask(kept, "GET", "/apis/apps/v1/deployments")).code == 200
+
+
+@pytest.mark.parametrize("between", [{}, {"spec": {"service": None, "caBundle": None}}, None], ids=["as before", "local", "gone"])
+async def test_one_that_was_something_else_for_a_moment_is_checked(
+    kept: Client, wardle: Extension, app: App, monkeypatch: pytest.MonkeyPatch, between: Any
+) -> None:
+    """Though nobody looked in between: changed, local, or gone."""
+    monkeypatch.setattr(availability, "RECHECK", 30.0)
+    looking, look = asyncio.Event(), changes.changed
+    looking.set()
+
+    async def held(*args: Any) -> None:
+        await look(*args)
+        await looking.wait()
+
+    monkeypatch.setattr(availability, "changed", held)
+    await registered(kept, wardle)
+    looking.clear()
+    if between is None:
+        await kept.delete(APIS, NAME)
+    else:
+        await kept.patch(APIS, NAME, between)
+    app.aggregation.failed((GROUP, "v1"))
+    for _ in range(20):
+        await turn()
+    fresh = extension.api_service(wardle.port, wardle.authority)
+    if between is None:
+        await kept.create(APIS, fresh)
+    else:
+        await kept.patch(APIS, NAME, {"spec": fresh["spec"]})
+        await kept.patch(APIS, NAME, {"status": {"conditions": None}}, subresource="status")
+    looking.set()
+    async with asyncio.timeout(5):
+        await until(kept, APIS, NAME, "Passed")
 
 
 async def test_a_deleted_api_service(kept: Client, wardle: Extension) -> None:

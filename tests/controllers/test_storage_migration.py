@@ -11,8 +11,9 @@ from kapi.apiserver import assembly
 from kapi.apiserver.assembly import Server
 from kapi.apiserver.settings import Settings
 from kapi.client import Client
+from kapi.controllers import storage_migration
 from kapi.objects.meta import Object
-from kapi.objects.resource import CONFIG_MAPS, STORAGE_VERSION_MIGRATIONS
+from kapi.objects.resource import CONFIG_MAPS, STORAGE_VERSION_MIGRATIONS, Resource
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from tests.api.converted import SECOND, answering, new_version, old_version, served
 from tests.api.customs import THINGS, controlled, refusal, thing, turn_of_schema
@@ -86,6 +87,26 @@ async def test_all_objects_are_written_anew(server: Server, hook: Webhook) -> No
         assert int(found["status"]["resourceVersion"]) >= int(made["metadata"]["resourceVersion"])
         managers = [entry["manager"] for entry in (await client.get(SECOND, "a", "default"))["metadata"]["managedFields"]]
         assert NAME not in managers
+
+
+async def test_pages_that_expire(server: Server, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins anew: what was written anew already is not written again."""
+    monkeypatch.setattr(storage_migration, "PAGE", 1)
+    store, rewrite = server.app.rest.store, storage_migration.StorageVersionMigrations._rewrite
+    rewritten = []
+
+    async def slow(self: storage_migration.StorageVersionMigrations, resource: Resource, obj: Object) -> None:
+        await rewrite(self, resource, obj)
+        rewritten.append(obj["metadata"]["name"])
+        if len(rewritten) == 1:
+            store.compact(store.revision)
+
+    monkeypatch.setattr(storage_migration.StorageVersionMigrations, "_rewrite", slow)
+    async with running(server.app) as client:
+        await to_second(client, hook)
+        await client.create(STORAGE_VERSION_MIGRATIONS, migration("things", "example.com"))
+        assert (await ended(client))["Succeeded"][0] == "True"
+    assert (versions(server), rewritten) == (["example.com/v2"] * 3, ["a", "b", "c"])
 
 
 async def test_an_object_that_cannot_be_converted(server: Server, hook: Webhook) -> None:
