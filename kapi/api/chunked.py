@@ -141,7 +141,7 @@ async def write_batches(
     """The same; `chunks` makes them of the items, at least one of each."""
     supply = deque(made)
     made.clear()
-    rest = iter(await _begin(request, chunks(_taken(supply)), media, ()))
+    rest = iter(await _begin(request, chunks(taken(supply)), media, ()))
     while True:
         try:
             while len(supply) < 2 and (batch := await anext(more, None)):
