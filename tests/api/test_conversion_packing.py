@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kapi import limits
+from kapi.api.eventframes import messages
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.meta import Object
@@ -13,7 +14,7 @@ from tests import descriptors
 from tests.api.asking import ask
 from tests.api.converted import TWO, V1, answering, convert, reviews, served
 from tests.api.customs import THINGS, controlled, thing
-from tests.api.test_packing import PARTIAL, PARTIALS, frames, unpacked
+from tests.api.test_packing import PARTIAL, PARTIALS, event, frames, unpacked
 from tests.api.webhook import Webhook
 from tests.descriptors import META, without_zeros
 
@@ -92,7 +93,8 @@ async def test_a_watch_by_a_label_of_the_webhook(api: Client) -> None:
     since = (await api.create(THINGS, thing("d", color="red")))["metadata"]["resourceVersion"]
     await api.patch(THINGS, "d", {"spec": {"color": "blue"}}, namespace="default")
     await api.delete(THINGS, "d", namespace="default")
-    watched = await frames(api, f"{TWO}?labelSelector=made%3Dv2", 2, f"{PARTIAL};stream=watch", since)
+    watch = f"{TWO}?watch=1&timeoutSeconds=1&labelSelector=made%3Dv2&resourceVersion={since}"
+    watched = [event(message) for message in messages((await ask(api, "GET", watch, accept=PARTIAL)).body)]
     assert [type_ for type_, _ in watched] == ["MODIFIED", "DELETED"]
     for _, body in watched:
         assert without_zeros(descriptors.read(body, META + "PartialObjectMetadata"))["metadata"]["labels"] == {"made": "v2"}
