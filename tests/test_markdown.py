@@ -59,7 +59,7 @@ def test_a_block_is_what_it_says(block: markdown.Block) -> None:
     if block.language == "python":
         ast.parse(block.text)
     elif block.language == "yaml":
-        assert yaml.safe_load(block.text)
+        assert all(yaml.safe_load_all(block.text))
     elif block.language == "console":
         assert all(line.startswith("$ ") for line in block.text.splitlines())
 

@@ -104,10 +104,10 @@ def exists(directory: Path, command: str, *options: str) -> bool:
 
 
 def may_hold_cluster(directory: Path) -> bool:
-    """Whether it is a data directory, or can become one: it is empty, or there is nothing yet. Raises OSError."""
+    """Whether it is a data directory, or can become one: there is nothing yet, or what a start left that was cut short. Raises OSError."""
     if not os.path.lexists(directory):
         return True
-    return directory.is_dir() and (not os.listdir(directory) or is_cluster(directory))
+    return directory.is_dir() and (_is_new(directory) or is_cluster(directory))
 
 
 def absence(directory: Path) -> str:
@@ -172,6 +172,11 @@ def is_cluster(directory: Path) -> bool:
 
 def _has_legacy_files(directory: Path) -> bool:
     return all((directory / name).is_file() and not (directory / name).is_symlink() for name in LEGACY_FILES)
+
+
+def _is_new(directory: Path) -> bool:
+    """Whether it holds nothing, or only what is written before the identity."""
+    return not _unknown_entries(directory, layout.NEW)
 
 
 def _unknown_entries(directory: Path, table: layout.Table = layout.KNOWN) -> list[str]:
@@ -270,7 +275,7 @@ def _ensure_identity(directory: Path) -> list[str]:
     """Write the identity of a directory that has none. Returns notes. Raises Failure for a foreign directory."""
     if known := read(directory):
         return _update_location(directory, known)
-    empty = not _unknown_entries(directory, layout.NEW)
+    empty = _is_new(directory)
     if not empty and not is_cluster(directory):
         raise Failure(_not_ours(directory))
     broken = (directory / IDENTITY).exists()

@@ -324,16 +324,17 @@ class HttpTransport:
             if connection.transport and not connection.transport.is_closing():
                 connection.reused = True
                 return connection
-        loop = asyncio.get_running_loop()
+        loop, connection = asyncio.get_running_loop(), _Connection(self)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 host, port = await self._locate() if self._locate else (self._host, self._port)
                 name = self._host if self._tls else None
-                transport, connection = await loop.create_connection(
-                    lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name
-                )
+                transport, _ = await loop.create_connection(lambda: connection, host, port, ssl=self._tls, server_hostname=name)
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error
+        except BaseException:
+            connection.abort()  # cancelled just as it was made: the loop would first wait for the peer to close
+            raise
         keep_unread(transport)
         if self.budget and connection.transport:  # a small receive buffer: many responses at once come in small parts
             connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LARGE)

@@ -6,7 +6,7 @@ connection behind them; asyncio's streams drop what they hold once a connection 
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, cast
 
 
 def keep_unread(transport: Any) -> None:
@@ -35,13 +35,28 @@ class Reader(asyncio.StreamReader):
         await super()._wait_for_data(func_name)  # type: ignore[misc]
 
 
+class _Protocol(asyncio.StreamReaderProtocol):
+    """A stream's protocol that knows its transport once there is one."""
+
+    transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+
+
 async def connect(
     host: str, port: int, tls: ssl.SSLContext | None = None, *, name: str | None = None, limit: int = 1 << 16
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection which reads twice `limit` bytes ahead; `name` is that in the certificate. Raises OSError."""
     loop = asyncio.get_running_loop()
     reader = Reader(limit, loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls, server_hostname=name)
+    protocol = _Protocol(reader, loop=loop)
+    try:
+        transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls, server_hostname=name)
+    except BaseException:
+        if protocol.transport is not None:
+            protocol.transport.abort()  # cancelled just as it was made: the loop would first wait for the peer to close
+        raise
     keep_unread(transport)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)

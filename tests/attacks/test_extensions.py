@@ -40,7 +40,10 @@ class Bad(peers.Peer):
         super().__init__(peers.silent, "127.0.0.1", tls)
 
     def heard(self, head: bytes, line: socket.socket) -> None:
-        path = head.split(b" ")[1].partition(b"?")[0].decode()
+        words = head.split(b" ")
+        if len(words) < 2:
+            return  # it was left before it had asked
+        path = words[1].partition(b"?")[0].decode()
         self.asked.append(path)
         say = next((say for prefix, say in self.answers.items() if path.startswith(prefix)), whole(b"{}"))
         say(line)

@@ -55,7 +55,8 @@ def state(loggers: list[str]) -> dict[str, Any]:
         "loggers": {name: _logger(name) for name in loggers},
         "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook, sys.breakpointhook, sys.displayhook),
         "asyncio": type(asyncio.get_event_loop_policy()),
-        "sundry": (socket.getdefaulttimeout(), sys.getrecursionlimit(), sys.getswitchinterval(), locale.setlocale(locale.LC_ALL)),
+        "sundry": (socket.getdefaulttimeout(), sys.getrecursionlimit(), locale.setlocale(locale.LC_ALL)),
+        "switching": sys.getswitchinterval(),  # shorter while a worker thread of a cluster runs
         "files": sorted(os.listdir(tempfile.gettempdir())),
     }  # fmt: skip
 
