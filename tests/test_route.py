@@ -10,7 +10,7 @@ ROUTES = {
     "GET /api/v1/namespaces/default/pods": ("kapi/http/protocol.py", "kapi/api/app.py", "kapi/api/reading.py", "kapi/storage/store.py"),
     "POST /api/v1/namespaces/default/configmaps": (
         "kapi/api/app.py", "kapi/access/authorization.py", "kapi/schema/decode.py", "kapi/registry/rest.py", "kapi/admission/chain.py",
-        "kapi/storage/store.py",
+        "kapi/storage/backend.py",
     ),
 }  # fmt: skip
 

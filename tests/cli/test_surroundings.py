@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,22 @@ def test_an_output_that_cannot_be_written(directory: Path, after: str) -> None:
 # signals ------------------------------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def heeded(number: int) -> Iterator[None]:
+    """Programs that are started within do not ignore the signal, though this one may: that is inherited."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 def interrupted(directory: Path, number: int, *options: str, until: str, shell: str = "exec") -> tuple[int, str]:
     """The exit status and the errors of `kapi up` that gets a signal once it has printed a text."""
     words = [sys.executable, "-m", "kapi", "up", "--simulate", "--no-kubeconfig", "--port", str(free_port()), "--data-dir", str(directory)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(["bash", "-c", f"{shell} {shlex.join([*words, *options])}"], stdout=pipe, stderr=pipe, text=True) as started:
+    command = ["bash", "-c", f"{shell} {shlex.join([*words, *options])}"]
+    with heeded(number), subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as started:
         assert started.stdout is not None
         assert started.stderr is not None
         while until not in (line := started.stdout.readline()):

@@ -225,7 +225,8 @@ def _(harness: Harness) -> Outcome:
     """Either the cluster is up, or it is gone as a whole: never something between."""
     harness.with_data()
     outcome = _both(harness, "up", "reset")
-    sentence = next(result.partition(": ")[2] for code, result in outcome if code)
+    refusals = [result.partition(": ")[2] for code, result in outcome if code]  # none where one was done before the other began
+    sentence = refusals[0] if refusals else outcome[1][1].splitlines()[-1]
     status = harness.kapi("status")
     assert harness.data.exists() == (status.code == 0)
     harness.kapi("reset")
