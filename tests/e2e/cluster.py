@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import random
 import select
 import shutil
 import signal
@@ -32,9 +33,12 @@ SECONDS = 45
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that no connection is given (Linux gives them 32768 to 60999), nor a Service: it stays free between two uses."""
+    while True:
+        port = random.randrange(11_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Failed(AssertionError):
