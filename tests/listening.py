@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -15,13 +16,13 @@ PATHS = (
 
 
 def inodes(pid: int) -> Iterator[str]:
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = os.readlink(link)
-        except FileNotFoundError:  # closed meanwhile
-            continue
-        if target.startswith("socket:["):
-            yield target[8:-1]
+    """Those of the sockets a process holds; none of one that has ended meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                target = os.readlink(link)
+                if target.startswith("socket:["):
+                    yield target[8:-1]
 
 
 def address(text: str) -> tuple[IPv4Address | IPv6Address, int]:
