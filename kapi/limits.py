@@ -116,6 +116,9 @@ CONVERSION_HELD_BYTES = 2 << 20
 """Bytes of objects to be written that wait for one definition's conversion webhook; a larger one alone | none | 429"""
 CONVERSION_KEPT_BYTES = 1 << 20
 """Bytes of converted objects of one definition that are kept for further watchers | all of them | it is converted again"""
+CONVERSIONS_OF_A_WRITE = 64
+"""Conversions of an object for the managers in other versions of one write; those in 16 versions take no more | one for each version
+| 500: the write fails"""
 CONVERSION_LIST_BYTES = 16 << 20
 """Bytes of a list that are converted before the answer begins | all of it | what fails after that cuts the answer off"""
 AGGREGATED_SECONDS = 60.0

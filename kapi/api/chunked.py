@@ -141,8 +141,8 @@ async def write_batches(
     """The same; `chunks` makes them of the items, at least one of each."""
     supply = deque(made)
     made.clear()
-    rest = iter(await _begin(request, chunks(taken(supply)), media, ()))
-    while True:
+    rest = iter(await _begin(request, chunks(_taken(supply)), media, ()))
+    while not request.gone:
         try:
             while len(supply) < 2 and (batch := await anext(more, None)):
                 supply += batch
@@ -156,7 +156,7 @@ async def write_batches(
     await request.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def taken(supply: deque[bytes]) -> Iterator[bytes]:
+def _taken(supply: deque[bytes]) -> Iterator[bytes]:
     """The items that are there, until there is none."""
     while supply:
         yield supply.popleft()

@@ -50,9 +50,6 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     if not form.shape and len(entries) <= _AT_ONCE and (found := packed.all_known(kind, entries)) is not None:
         await _send(request, kind.resource.api_version, _list_kind(kind), meta, sum(map(len, found)), found)
         return
-    if await conversion.needed(kind, entries):
-        await _send_converted(request, kind, entries, meta, form)
-        return
     long = any(len(entry.body) >= limits.OFFLOAD_BYTES and not packed.known(kind, entry) for entry in entries)
     version, name = kind.resource.api_version, _list_kind(kind)
     if form.shape:
@@ -75,7 +72,10 @@ async def _send_converted(request: Request, kind: Kind, entries: list[Entry], me
     async for items in _converted(kind, entries, form):
         size += sum(map(len, items))
         if size <= limits.CONVERSION_LIST_BYTES:
-            made, kept = made + items, size
+            made += items
+            kept = size
+        if request.gone:
+            return
     before, after = packed.around("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta, size)
     rest = _same(_converted(kind, entries[len(made) :], form), size - kept)
     await chunked.write_batches(request, lambda items: chain((before,), items, (after,)), made, rest, PROTOBUF)

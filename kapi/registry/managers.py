@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from kapi import limits
 from kapi.objects.meta import Object
 from kapi.registry import conversion
 from kapi.registry.call import Call
@@ -17,8 +18,6 @@ from kapi.registry.kind import Kind
 from kapi.schema.schema import Schema
 
 Result = TypeVar("Result")
-_MOST = 64
-"""Conversions of one write: managers in 16 versions take no more."""
 
 
 class Needed(Exception):
@@ -55,7 +54,7 @@ class ManagerVersions:
 async def settled(call: Call, function: Callable[..., Result], *args: Any) -> Result:
     """The result of a function that looks at the versions of a call. Raises ConversionFailed."""
     versions = call.versions = ManagerVersions(call.kind)
-    for _ in range(_MOST):
+    for _ in range(limits.CONVERSIONS_OF_A_WRITE):
         try:
             return await call.run(function, *args)
         except Needed as needed:
