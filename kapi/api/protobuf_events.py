@@ -12,7 +12,7 @@ from kapi.api.eventlines import Count, Latest, Lines, Where, left
 from kapi.api.negotiation import Form
 from kapi.api.request import Request
 from kapi.objects.meta import Object
-from kapi.registry import packed
+from kapi.registry import protobuf_cache
 from kapi.registry.kind import Kind
 from kapi.schema import protobuf_encoding
 from kapi.schema.protobuf_encoding import framed
@@ -65,12 +65,12 @@ class Frames(Lines):
         if self.form.shape:
             return self._shaped(type_, entry)
         if type_ == DELETED:
-            packed.forget(self._kind, entry)
+            protobuf_cache.forget(self._kind, entry)
             return self._unkept(type_, entry)
-        return _frame(type_, packed.body(self._kind, packed.item(self._kind, entry)))
+        return _frame(type_, protobuf_cache.body(self._kind, protobuf_cache.item(self._kind, entry)))
 
     def _unkept(self, type_: str, entry: Entry) -> bytes:
-        return _frame(type_, packed.body(self._kind, packed.item_of(self._kind, entry.body)))
+        return _frame(type_, protobuf_cache.body(self._kind, protobuf_cache.item_of(self._kind, entry.body)))
 
     def _encoded(self, event: Object) -> bytes:
         return _frame(event["type"], protobuf_encoding.whole(event["object"]))
@@ -82,7 +82,7 @@ def _frame(type_: str, body: bytes) -> bytes:
 
 
 def _large_frame(type_: str, kind: Kind, entry: Entry) -> bytes:
-    return _frame(type_, packed.body(kind, packed.item_of(kind, entry.body)))
+    return _frame(type_, protobuf_cache.body(kind, protobuf_cache.item_of(kind, entry.body)))
 
 
 _large_frames = Latest(_large_frame)

@@ -1,4 +1,4 @@
-"""Answers in protobuf: objects and lists of them, each object encoded once for each revision (kapi.registry.packed).
+"""Answers in protobuf: objects and lists of them, each object encoded once for each revision (kapi.registry.protobuf_cache).
 
 A list says how long it is before its first item: its items are gone through twice, first for their sizes, and never held together but
 where they are kept anyway.
@@ -17,7 +17,7 @@ from kapi.http import exchange
 from kapi.http.exchange import TURN
 from kapi.objects import errors, offload
 from kapi.objects.meta import Object
-from kapi.registry import conversion, packed
+from kapi.registry import conversion, protobuf_cache
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry
 
@@ -29,28 +29,28 @@ _SOME = 16
 
 async def send_entry(request: Request, kind: Kind, entry: Entry, code: int = 200) -> None:
     """A stored object."""
-    if len(entry.body) < limits.OFFLOAD_BYTES or packed.known(kind, entry):
-        item = packed.item(kind, entry)
+    if len(entry.body) < limits.OFFLOAD_BYTES or protobuf_cache.known(kind, entry):
+        item = protobuf_cache.item(kind, entry)
     else:
-        item = await offload.run(packed.item, kind, entry)
-    await responses.send(request, code, packed.body(kind, item), PROTOBUF)
+        item = await offload.run(protobuf_cache.item, kind, entry)
+    await responses.send(request, code, protobuf_cache.body(kind, item), PROTOBUF)
 
 
 async def send_stored(request: Request, code: int, kind: Kind, stored: bytes) -> None:
     """An object in its stored form's bytes."""
     if len(stored) < limits.OFFLOAD_BYTES:
-        item = packed.item_of(kind, stored)
+        item = protobuf_cache.item_of(kind, stored)
     else:
-        item = await offload.run(packed.item_of, kind, stored)
-    await responses.send(request, code, packed.body(kind, item), PROTOBUF)
+        item = await offload.run(protobuf_cache.item_of, kind, stored)
+    await responses.send(request, code, protobuf_cache.body(kind, item), PROTOBUF)
 
 
 async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
     """A list of these entries, or of their metadata."""
-    if not form.shape and len(entries) <= _AT_ONCE and (found := packed.all_known(kind, entries)) is not None:
+    if not form.shape and len(entries) <= _AT_ONCE and (found := protobuf_cache.all_known(kind, entries)) is not None:
         await _send(request, kind.resource.api_version, _list_kind(kind), meta, sum(map(len, found)), found)
         return
-    long = any(len(entry.body) >= limits.OFFLOAD_BYTES and not packed.known(kind, entry) for entry in entries)
+    long = any(len(entry.body) >= limits.OFFLOAD_BYTES and not protobuf_cache.known(kind, entry) for entry in entries)
     version, name = kind.resource.api_version, _list_kind(kind)
     if form.shape:
         version, name, long = f"meta.k8s.io/{form.version}", "PartialObjectMetadataList", long or kind.custom
@@ -76,7 +76,7 @@ async def _send_converted(request: Request, kind: Kind, entries: list[Entry], me
             kept = size
         if request.gone:
             return
-    before, after = packed.around("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta, size)
+    before, after = protobuf_cache.around("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta, size)
     rest = _same(_converted(kind, entries[len(made) :], form), size - kept)
     await chunked.write_batches(request, lambda items: chain((before,), items, (after,)), made, rest, PROTOBUF)
 
@@ -105,14 +105,14 @@ async def _send(
     request: Request, api_version: str, kind: str, meta: Object, size: int, items: Iterable[bytes], *, long: bool = False
 ) -> None:
     """A list of items that are `size` bytes together. `long`: one may take long to make."""
-    before, after = packed.around(kind, api_version, meta, size)
+    before, after = protobuf_cache.around(kind, api_version, meta, size)
     await chunked.write(request, chunked.blocks(chain((before,), items, (after,))), PROTOBUF, long=long)
 
 
 def _items(kind: Kind, entries: list[Entry], form: Form) -> Iterator[bytes]:
     if not form.shape:
-        return packed.items(kind, entries)
-    found = (packed.partial(kind, entry) for entry in entries)
+        return protobuf_cache.items(kind, entries)
+    found = (protobuf_cache.partial(kind, entry) for entry in entries)
     return found if form.version == "v1" else (b"\x0a" + item[1:] for item in found)
 
 

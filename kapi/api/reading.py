@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from kapi import limits
-from kapi.api import chunked, continuing, converting, negotiation, options, packing, responses
+from kapi.api import chunked, continuing, converting, negotiation, options, protobuf_responses, responses
 from kapi.api.negotiation import Form
 from kapi.api.pinned import Keeping
 from kapi.api.request import Request
@@ -39,7 +39,7 @@ async def get(request: Request, rest: Rest, kind: Kind, namespace: str, name: st
     if kind.strategy.converter is not None:
         entry = await conversion.one(kind, entry)
     if form.media is negotiation.PROTOBUF and not form.shape:
-        await packing.send_entry(request, kind, entry)
+        await protobuf_responses.send_entry(request, kind, entry)
         return
     if not form.shape and not request.scope["query_string"]:
         await responses.send_encoded(request, 200, encoding.wire(kind, entry.body), form)
@@ -51,7 +51,7 @@ async def send_stored(request: Request, code: int, kind: Kind, stored: bytes, fo
     """A stored body in the form the client asked for."""
     if not form.shape:
         if form.media is negotiation.PROTOBUF:
-            await packing.send_stored(request, code, kind, stored)
+            await protobuf_responses.send_stored(request, code, kind, stored)
         else:
             await responses.send_encoded(request, code, encoding.wire(kind, stored), form)
         return
@@ -86,7 +86,7 @@ async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
 async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
     """A list of these entries in the form the client asked for."""
     if form.media is negotiation.PROTOBUF:
-        await packing.send_list(request, kind, entries, meta, form)
+        await protobuf_responses.send_list(request, kind, entries, meta, form)
     elif form.shape:
         head, items = _shaped(request, kind, meta, form)
         if await conversion.needed(kind, entries):

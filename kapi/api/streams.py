@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from kapi.api import eventframes, negotiation, options, proxies, relay, watching, writing
+from kapi.api import negotiation, options, protobuf_events, proxies, relay, watching, writing
 from kapi.api.eventlines import Count
 from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
@@ -213,7 +213,7 @@ async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
 
     async def send(lines: bytes) -> None:
         if wanted.lines.form.media is negotiation.PROTOBUF:
-            for event in eventframes.messages(lines):
+            for event in protobuf_events.messages(lines):
                 await socket.send(event)
             return
         for line in lines.splitlines():

@@ -8,10 +8,10 @@ import random
 from collections.abc import AsyncIterator
 
 from kapi.api import chunked, negotiation, options, reading, responses, unsent
-from kapi.api.eventframes import Frames
 from kapi.api.eventlines import Count, Lines
 from kapi.api.negotiation import Form
 from kapi.api.pinned import Keeping
+from kapi.api.protobuf_events import Frames
 from kapi.api.request import Request
 from kapi.api.watch_writer import AtOnce, Client, Send, WatchWriter
 from kapi.http import server

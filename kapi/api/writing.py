@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kapi import limits
-from kapi.api import negotiation, options, packing, reading, responses
+from kapi.api import negotiation, options, protobuf_responses, reading, responses
 from kapi.api.pinned import Keeping
 from kapi.api.request import Request
 from kapi.objects import errors, nested, offload, time, together
@@ -70,7 +70,7 @@ async def answer(request: Request, kind: Kind, written: WriteResult) -> None:
     """What was written. Whoever watches in protobuf is told the same bytes as who wrote it so."""
     form, code = negotiation.of(request, kind), 201 if written.created else 200
     if written.entry is not None and form.media is negotiation.PROTOBUF and not form.shape:
-        await packing.send_entry(request, kind, written.entry, code)
+        await protobuf_responses.send_entry(request, kind, written.entry, code)
     else:
         await reading.send_stored(request, code, kind, written.body, form)
 

@@ -18,7 +18,7 @@ from kapi.schema.schema import Schema
 MARK = b',"apiVersion":"'
 """Begins the end of a stored body of a custom kind, which says what version it is in."""
 _LONGEST_MARK = 400
-Packed = dict[str, tuple[int, bytes]]
+Encoded = dict[str, tuple[int, bytes]]
 """Key of an entry -> its revision, and its object in protobuf."""
 
 
@@ -97,13 +97,13 @@ class Kind:
         return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))
 
     @cached_property
-    def packed_head(self) -> bytes:
+    def protobuf_head(self) -> bytes:
         """What an object's protobuf starts with."""
         return protobuf_encoding.head(self.resource.api_version, self.resource.kind)
 
     @cached_property
-    def packed(self) -> Packed:
-        """Objects in protobuf that are kept (kapi.registry.packed)."""
+    def protobuf(self) -> Encoded:
+        """Objects in protobuf that are kept (kapi.registry.protobuf_cache)."""
         return {}
 
     @cached_property

@@ -12,7 +12,7 @@ from kapi import limits
 from kapi.objects import nested
 from kapi.objects.meta import Object
 from kapi.registry import encoding
-from kapi.registry.kind import Kind, Packed
+from kapi.registry.kind import Encoded, Kind
 from kapi.schema import builtin, protobuf_encoding
 from kapi.schema.protobuf_encoding import END, framed, head, varint
 from kapi.storage.store import Entry
@@ -27,10 +27,10 @@ class Kept:
     def __init__(self, most: int) -> None:
         self._most = most
         self.size = 0
-        self._places: list[tuple[Packed, str]] = []
+        self._places: list[tuple[Encoded, str]] = []
         self._lock = threading.Lock()
 
-    def add(self, of: Packed, key: str, revision: int, packed: bytes) -> None:
+    def add(self, of: Encoded, key: str, revision: int, encoded: bytes) -> None:
         """Keep an object, unless a newer revision of it is there."""
         with self._lock:
             before = of.get(key)
@@ -40,8 +40,8 @@ class Kept:
                 self._places.append((of, key))
             else:
                 self.size -= len(before[1]) + _COST
-            of[key] = revision, packed
-            self.size += len(packed) + _COST
+            of[key] = revision, encoded
+            self.size += len(encoded) + _COST
             while self.size > self._most:
                 self._drop(random.randrange(len(self._places)))
 
@@ -57,31 +57,31 @@ KEPT = Kept(limits.PROTOBUF_KEPT_BYTES)
 
 def known(kind: Kind, entry: Entry) -> bool:
     """Whether an entry's object is kept."""
-    found = kind.packed.get(entry.key)
+    found = kind.protobuf.get(entry.key)
     return found is not None and found[0] == entry.revision
 
 
 def all_known(kind: Kind, entries: list[Entry]) -> list[bytes] | None:
     """The objects of all entries if they are all kept."""
-    kept = kind.packed.get
+    kept = kind.protobuf.get
     found = [one[1] for entry in entries if (one := kept(entry.key)) is not None and one[0] == entry.revision]
     return found if len(found) == len(entries) else None
 
 
 def item(kind: Kind, entry: Entry) -> bytes:
     """An object as the store has it, in the version of its kind."""
-    found = kind.packed.get(entry.key)
+    found = kind.protobuf.get(entry.key)
     if found is not None and found[0] == entry.revision:
         return found[1]
-    packed = item_of(kind, entry.body)
+    encoded = item_of(kind, entry.body)
     if entry.revision:
-        KEPT.add(kind.packed, entry.key, entry.revision, packed)
-    return packed
+        KEPT.add(kind.protobuf, entry.key, entry.revision, encoded)
+    return encoded
 
 
 def items(kind: Kind, entries: Iterable[Entry]) -> Iterator[bytes]:
     """The same of many, one at a time."""
-    kept = kind.packed
+    kept = kind.protobuf
     for entry in entries:
         found = kept.get(entry.key)
         yield found[1] if found is not None and found[0] == entry.revision else item(kind, entry)
@@ -97,12 +97,12 @@ def item_of(kind: Kind, stored: bytes) -> bytes:
 
 def forget(kind: Kind, entry: Entry) -> None:
     """Keep an object no longer that is deleted, of which this is the last state."""
-    KEPT.add(kind.packed, entry.key, entry.revision, b"")
+    KEPT.add(kind.protobuf, entry.key, entry.revision, b"")
 
 
-def body(kind: Kind, packed: bytes) -> bytes:
+def body(kind: Kind, encoded: bytes) -> bytes:
     """The body that carries an item."""
-    return kind.packed_head + packed + END
+    return kind.protobuf_head + encoded + END
 
 
 def partial(kind: Kind, entry: Entry) -> bytes:
@@ -110,10 +110,10 @@ def partial(kind: Kind, entry: Entry) -> bytes:
     if kind.custom:
         obj = encoding.parse(kind, entry)
         return framed(2, _METADATA.message({"metadata": obj["metadata"]}))
-    packed = item(kind, entry)
-    start = _number(packed, 1)[1]
-    size, at = _number(packed, start + 1)
-    return framed(2, packed[start : at + size])
+    encoded = item(kind, entry)
+    start = _number(encoded, 1)[1]
+    size, at = _number(encoded, start + 1)
+    return framed(2, encoded[start : at + size])
 
 
 BETA = "meta.k8s.io/v1beta1"

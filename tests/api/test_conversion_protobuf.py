@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kapi import limits
-from kapi.api.eventframes import messages
+from kapi.api.protobuf_events import messages
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.meta import Object
@@ -14,7 +14,7 @@ from tests import descriptors
 from tests.api.asking import ask
 from tests.api.converted import TWO, V1, answering, convert, reviews, served
 from tests.api.customs import THINGS, controlled, thing
-from tests.api.test_packing import PARTIAL, PARTIALS, event, frames, unpacked
+from tests.api.test_protobuf_responses import PARTIAL, PARTIALS, decoded, event, frames
 from tests.api.webhook import Webhook
 from tests.descriptors import META, without_zeros
 
@@ -43,7 +43,7 @@ async def api(server: Server, client: Client, hook: Webhook) -> AsyncIterator[Cl
 async def listed(api: Client, version: str = "v1") -> list[Object]:
     answer = await ask(api, "GET", TWO, accept=PARTIALS.replace("v=v1", f"v={version}"))
     assert answer.code == 200
-    found: list[Object] = unpacked(answer, META + "PartialObjectMetadata[]")["items"]
+    found: list[Object] = decoded(answer, META + "PartialObjectMetadata[]")["items"]
     return [one["metadata"] for one in found]
 
 

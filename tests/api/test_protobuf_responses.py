@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from kapi import limits
-from kapi.api import packing
-from kapi.api.eventframes import Frames, messages
+from kapi.api import protobuf_responses
 from kapi.api.negotiation import Form
+from kapi.api.protobuf_events import Frames, messages
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.meta import Object
@@ -27,7 +27,7 @@ PARTIALS = f"{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 CORE = "io.k8s.api.core.v1."
 
 
-def unpacked(answer: Answer, name: str) -> Object:
+def decoded(answer: Answer, name: str) -> Object:
     """What an answer in protobuf says."""
     assert answer.headers["content-type"] == PROTOBUF
     found: Object = without_zeros(descriptors.read(answer.body, name))
@@ -36,9 +36,9 @@ def unpacked(answer: Answer, name: str) -> Object:
 
 async def both(client: Client, path: str, name: str) -> Object:
     """What a GET answers, in both forms the same."""
-    packed, plain = await ask(client, "GET", path, accept=PROTOBUF), await ask(client, "GET", path)
-    assert packed.code == plain.code
-    found = unpacked(packed, name)
+    encoded, plain = await ask(client, "GET", path, accept=PROTOBUF), await ask(client, "GET", path)
+    assert encoded.code == plain.code
+    found = decoded(encoded, name)
     assert found == without_zeros(plain.json)
     return found
 
@@ -79,22 +79,22 @@ async def test_a_long_list(api: Client) -> None:
     for index in range(12):
         await api.create(CONFIG_MAPS, config_map(f"m{index}", {"k": "x" * limits.OFFLOAD_BYTES}))
     assert len((await both(api, MAPS, CORE + "ConfigMap[]"))["items"]) == 12
-    packed = await ask(api, "GET", MAPS, accept=PROTOBUF, accept_encoding="gzip")
-    assert packed.headers["content-encoding"] == "gzip"
-    assert len(packed.body) < 10_000
+    encoded = await ask(api, "GET", MAPS, accept=PROTOBUF, accept_encoding="gzip")
+    assert encoded.headers["content-encoding"] == "gzip"
+    assert len(encoded.body) < 10_000
 
 
 async def test_metadata_alone(api: Client) -> None:
     await api.create(PODS, pod("p", annotations={"a": "x" * 200}))
     plain = (await ask(api, "GET", f"{POD_PATH}/p")).json
-    one = unpacked(await ask(api, "GET", f"{POD_PATH}/p", accept=PARTIAL), META + "PartialObjectMetadata")
+    one = decoded(await ask(api, "GET", f"{POD_PATH}/p", accept=PARTIAL), META + "PartialObjectMetadata")
     assert one == {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": without_zeros(plain["metadata"])}
-    listed = unpacked(await ask(api, "GET", POD_PATH, accept=PARTIALS), META + "PartialObjectMetadata[]")
+    listed = decoded(await ask(api, "GET", POD_PATH, accept=PARTIALS), META + "PartialObjectMetadata[]")
     assert (listed["apiVersion"], listed["kind"]) == ("meta.k8s.io/v1", "PartialObjectMetadataList")
     assert listed["items"] == [{"metadata": without_zeros(plain["metadata"])}]
     assert int(listed["metadata"]["resourceVersion"])
     created = await ask(api, "POST", MAPS, config_map("m"), accept=PARTIAL)
-    assert unpacked(created, META + "PartialObjectMetadata")["metadata"]["name"] == "m"
+    assert decoded(created, META + "PartialObjectMetadata")["metadata"]["name"] == "m"
 
 
 async def test_metadata_alone_in_the_old_version(api: Client) -> None:
@@ -109,19 +109,19 @@ async def test_metadata_alone_in_the_old_version(api: Client) -> None:
 async def test_writes(api: Client) -> None:
     body = envelope("v1", "ConfigMap", field(1, field(1, b"m")) + field(2, field(1, b"k") + field(2, b"v")))
     made = await ask(api, "POST", MAPS, body, content_type=PROTOBUF, accept=PROTOBUF)
-    assert (made.code, unpacked(made, CORE + "ConfigMap")["data"]) == (201, {"k": "v"})
+    assert (made.code, decoded(made, CORE + "ConfigMap")["data"]) == (201, {"k": "v"})
     changed = await ask(api, "PUT", f"{MAPS}/m", body, content_type=PROTOBUF, accept=PROTOBUF)
-    assert (changed.code, unpacked(changed, CORE + "ConfigMap")["data"]) == (200, {"k": "v"})
+    assert (changed.code, decoded(changed, CORE + "ConfigMap")["data"]) == (200, {"k": "v"})
     patched = await ask(api, "PATCH", f"{MAPS}/m", {"data": {"l": "w"}}, content_type="application/merge-patch+json", accept=PROTOBUF)
-    assert unpacked(patched, CORE + "ConfigMap")["data"] == {"k": "v", "l": "w"}
+    assert decoded(patched, CORE + "ConfigMap")["data"] == {"k": "v", "l": "w"}
     dry = await ask(api, "POST", f"{MAPS}?dryRun=All", config_map("n"), accept=PROTOBUF)
-    assert unpacked(dry, CORE + "ConfigMap")["metadata"]["name"] == "n"
+    assert decoded(dry, CORE + "ConfigMap")["metadata"]["name"] == "n"
     listed = await ask(api, "DELETE", f"{MAPS}?dryRun=All", accept=PROTOBUF)
-    assert [item["metadata"]["name"] for item in unpacked(listed, CORE + "ConfigMap[]")["items"]] == ["m"]
-    gone = unpacked(await ask(api, "DELETE", f"{MAPS}/m", accept=PROTOBUF), META + "Status")
+    assert [item["metadata"]["name"] for item in decoded(listed, CORE + "ConfigMap[]")["items"]] == ["m"]
+    gone = decoded(await ask(api, "DELETE", f"{MAPS}/m", accept=PROTOBUF), META + "Status")
     assert (gone["status"], gone["details"]["name"]) == ("Success", "m")
     large = await ask(api, "POST", MAPS, config_map("large", {"k": "x" * limits.OFFLOAD_BYTES}), accept=PROTOBUF)
-    assert len(unpacked(large, CORE + "ConfigMap")["data"]["k"]) == limits.OFFLOAD_BYTES
+    assert len(decoded(large, CORE + "ConfigMap")["data"]["k"]) == limits.OFFLOAD_BYTES
 
 
 async def test_what_is_written_is_encoded_once(api: Client, server: Server) -> None:
@@ -130,11 +130,11 @@ async def test_what_is_written_is_encoded_once(api: Client, server: Server) -> N
     assert maps is not None
     for method, path in (("POST", MAPS), ("PUT", f"{MAPS}/m")):
         written = await ask(api, method, path, config_map("m", {method: "x"}), accept=PROTOBUF)
-        revision, item = maps.packed["/core/configmaps/default/m"]
-        assert str(revision) == unpacked(written, CORE + "ConfigMap")["metadata"]["resourceVersion"]
+        revision, item = maps.protobuf["/core/configmaps/default/m"]
+        assert str(revision) == decoded(written, CORE + "ConfigMap")["metadata"]["resourceVersion"]
         assert item in written.body
     await ask(api, "PATCH", f"{MAPS}/m?dryRun=All", {"data": {}}, content_type="application/merge-patch+json", accept=PROTOBUF)
-    assert maps.packed["/core/configmaps/default/m"] == (revision, item)
+    assert maps.protobuf["/core/configmaps/default/m"] == (revision, item)
 
 
 async def test_a_failure(api: Client) -> None:
@@ -158,7 +158,7 @@ async def test_a_failure(api: Client) -> None:
 async def test_subresources(api: Client, path: str, body: Object, name: str) -> None:
     await api.create(PODS, pod("p"))
     answer = await ask(api, "POST", f"/api/v1/namespaces/default/{path}", body, accept=PROTOBUF)
-    found = unpacked(answer, name)
+    found = decoded(answer, name)
     assert (answer.code, found["kind"]) == (201, name.rpartition(".")[2])
     assert found.get("code", 201) == 201
 
@@ -169,7 +169,7 @@ async def test_scale(api: Client) -> None:
     assert (await both(api, scale, "io.k8s.api.autoscaling.v1.Scale"))["spec"] == {"replicas": 2}
     body = {"metadata": {"name": "d", "namespace": "default"}, "spec": {"replicas": 3}}
     changed = await ask(api, "PUT", scale, body, accept=PROTOBUF)
-    assert unpacked(changed, "io.k8s.api.autoscaling.v1.Scale")["spec"] == {"replicas": 3}
+    assert decoded(changed, "io.k8s.api.autoscaling.v1.Scale")["spec"] == {"replicas": 3}
 
 
 async def test_status(api: Client) -> None:
@@ -177,7 +177,7 @@ async def test_status(api: Client) -> None:
     await both(api, f"{POD_PATH}/p/status", CORE + "Pod")
     patch = {"status": {"phase": "Running"}}
     answer = await ask(api, "PATCH", f"{POD_PATH}/p/status", patch, content_type="application/merge-patch+json", accept=PROTOBUF)
-    assert unpacked(answer, CORE + "Pod")["status"]["phase"] == "Running"
+    assert decoded(answer, CORE + "Pod")["status"]["phase"] == "Running"
 
 
 PATH_ASKED = {"nonResourceAttributes": {"path": "/", "verb": "get"}}
@@ -193,8 +193,8 @@ PATH_ASKED = {"nonResourceAttributes": {"path": "/", "verb": "get"}}
 )  # fmt: skip
 async def test_reviews(api: Client, group: str, kind: str, spec: Object | None) -> None:
     path, body = f"/apis/{group}.k8s.io/v1/{kind.lower()}s", {"spec": spec} if spec else {}
-    packed, plain = await ask(api, "POST", path, body, accept=PROTOBUF), await ask(api, "POST", path, body)
-    found, wanted = unpacked(packed, f"io.k8s.api.{group}.v1.{kind}"), without_zeros(plain.json)
+    encoded, plain = await ask(api, "POST", path, body, accept=PROTOBUF), await ask(api, "POST", path, body)
+    found, wanted = decoded(encoded, f"io.k8s.api.{group}.v1.{kind}"), without_zeros(plain.json)
     assert (found["kind"], found.get("status")) == (kind, wanted.get("status"))
 
 
@@ -220,13 +220,13 @@ async def custom(server: Server, client: Client) -> AsyncIterator[Client]:
 async def test_custom_resources(custom: Client) -> None:
     for path in (PATH, f"{PATH}/t"):
         refused = await ask(custom, "GET", path, accept=PROTOBUF)  # a Status does have a form in protobuf
-        assert (refused.code, unpacked(refused, META + "Status")["reason"]) == (406, "NotAcceptable")
+        assert (refused.code, decoded(refused, META + "Status")["reason"]) == (406, "NotAcceptable")
         answer = await ask(custom, "GET", path, accept=f"{PROTOBUF},application/json")
         assert (answer.code, answer.headers["content-type"]) == (200, "application/json")
-    one = unpacked(await ask(custom, "GET", f"{PATH}/t", accept=PARTIAL), META + "PartialObjectMetadata")
-    listed = unpacked(await ask(custom, "GET", PATH, accept=PARTIALS), META + "PartialObjectMetadata[]")
+    one = decoded(await ask(custom, "GET", f"{PATH}/t", accept=PARTIAL), META + "PartialObjectMetadata")
+    listed = decoded(await ask(custom, "GET", PATH, accept=PARTIALS), META + "PartialObjectMetadata[]")
     assert listed["items"] == [{"metadata": one["metadata"]}]
-    missing = unpacked(await ask(custom, "GET", f"{PATH}/none", accept=PROTOBUF + ",application/json"), META + "Status")
+    missing = decoded(await ask(custom, "GET", f"{PATH}/none", accept=PROTOBUF + ",application/json"), META + "Status")
     assert missing["reason"] == "NotFound"
 
 
@@ -260,17 +260,17 @@ async def test_what_is_not_acceptable(api: Client, media: str) -> None:
 async def test_discovery(client: Client, path: str, name: str) -> None:
     answer = await ask(client, "GET", path, accept=PROTOBUF)
     plain = (await ask(client, "GET", path)).json
-    assert unpacked(answer, META + name) == without_zeros(plain)
+    assert decoded(answer, META + name) == without_zeros(plain)
 
 
 async def test_aggregated_discovery(client: Client) -> None:
     asked = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     plain = await ask(client, "GET", "/apis", accept=asked)
-    packed = await ask(client, "GET", "/apis", accept=asked.replace("application/json", PROTOBUF))
-    assert packed.headers["content-type"] == asked.replace("application/json", PROTOBUF)
-    assert packed.headers["etag"] == plain.headers["etag"]
-    assert descriptors.unwrapped(packed.body)[:2] == ("apidiscovery.k8s.io/v2", "APIGroupDiscoveryList")
-    assert packed.body.count(b"daemonsets") == plain.body.count(b"daemonsets")
+    encoded = await ask(client, "GET", "/apis", accept=asked.replace("application/json", PROTOBUF))
+    assert encoded.headers["content-type"] == asked.replace("application/json", PROTOBUF)
+    assert encoded.headers["etag"] == plain.headers["etag"]
+    assert descriptors.unwrapped(encoded.body)[:2] == ("apidiscovery.k8s.io/v2", "APIGroupDiscoveryList")
+    assert encoded.body.count(b"daemonsets") == plain.body.count(b"daemonsets")
     assert (await ask(client, "GET", "/apis", accept="text/html")).code == 406
 
 
@@ -322,9 +322,9 @@ async def test_what_leaves_a_selector_has_the_revision_of_the_change(api: Client
     since = (await api.create(CONFIG_MAPS, config_map("m", labels={"a": "b"})))["metadata"]["resourceVersion"]
     await api.patch(CONFIG_MAPS, "m", {"metadata": {"labels": {"a": "c"}}}, namespace="default")
     watch = f"{MAPS}?watch=1&labelSelector=a%3Db&timeoutSeconds=1&resourceVersion={since}"
-    packed = (await ask(api, "GET", watch, accept=accept)).body
+    encoded = (await ask(api, "GET", watch, accept=accept)).body
     plain = (await ask(api, "GET", watch, accept=accept.replace(PROTOBUF, "application/json"))).json
-    (type_, body), = [event(message) for message in messages(packed)]
+    (type_, body), = [event(message) for message in messages(encoded)]
     name = META + "PartialObjectMetadata" if accept == PARTIAL else CORE + "ConfigMap"
     assert (type_, plain["type"]) == ("DELETED", "DELETED")
     assert without_zeros(descriptors.read(body, name)) == without_zeros(plain["object"])
@@ -348,6 +348,6 @@ def test_where_frames_end(server: Server) -> None:
 
 
 async def test_sizes_are_found_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "TURN", -1)
-    assert await packing._size((b"x" * index for index in range(1, 1000)), long=False) == sum(range(1000))
-    assert await packing._size(iter(()), long=False) == 0
+    monkeypatch.setattr(protobuf_responses, "TURN", -1)
+    assert await protobuf_responses._size((b"x" * index for index in range(1, 1000)), long=False) == sum(range(1000))
+    assert await protobuf_responses._size(iter(()), long=False) == 0

@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from kapi.api.app import App
-from kapi.api.eventframes import messages
+from kapi.api.protobuf_events import messages
 from kapi.apiserver import assembly
 from kapi.apiserver.settings import Settings
 from kapi.client import config

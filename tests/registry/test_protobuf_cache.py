@@ -3,9 +3,9 @@
 import orjson
 import pytest
 
-from kapi.registry import catalogue, packed
-from kapi.registry.kind import Kind, Packed
-from kapi.registry.packed import Kept
+from kapi.registry import catalogue, protobuf_cache
+from kapi.registry.kind import Encoded, Kind
+from kapi.registry.protobuf_cache import Kept
 from kapi.storage.store import Entry
 
 
@@ -22,33 +22,34 @@ def entry(name: str, revision: int, text: str = "") -> Entry:
 
 
 def test_an_object_is_encoded_once_for_each_revision(kind: Kind) -> None:
-    first = packed.item(kind, entry("a", 1, "one"))
-    assert packed.item(kind, entry("a", 1, "one")) is first
-    second = packed.item(kind, entry("a", 2, "two"))
+    first = protobuf_cache.item(kind, entry("a", 1, "one"))
+    assert protobuf_cache.item(kind, entry("a", 1, "one")) is first
+    second = protobuf_cache.item(kind, entry("a", 2, "two"))
     assert b"two" in second
-    assert b"one" in packed.item(kind, entry("a", 1, "one"))  # an old page of a list
-    assert packed.item(kind, entry("a", 2, "two")) is second
-    assert list(packed.items(kind, [entry("a", 2), entry("b", 3, "three")])) == [second, packed.item(kind, entry("b", 3, "three"))]
+    assert b"one" in protobuf_cache.item(kind, entry("a", 1, "one"))  # an old page of a list
+    assert protobuf_cache.item(kind, entry("a", 2, "two")) is second
+    third = entry("b", 3, "three")
+    assert list(protobuf_cache.items(kind, [entry("a", 2), third])) == [second, protobuf_cache.item(kind, third)]
 
 
 def test_what_is_not_stored_is_not_kept(kind: Kind) -> None:
-    packed.item(kind, entry("a", 0, "one"))
-    assert not packed.known(kind, entry("a", 0))
-    assert b"two" in packed.item(kind, entry("a", 0, "two"))
+    protobuf_cache.item(kind, entry("a", 0, "one"))
+    assert not protobuf_cache.known(kind, entry("a", 0))
+    assert b"two" in protobuf_cache.item(kind, entry("a", 0, "two"))
 
 
 def test_what_is_deleted_is_not_kept(kind: Kind) -> None:
-    packed.item(kind, entry("a", 1, "x" * 1000))
-    before = packed.KEPT.size
-    packed.forget(kind, entry("a", 2))
-    assert before - packed.KEPT.size >= 1000
-    assert b"new" in packed.item(kind, entry("a", 3, "new"))
+    protobuf_cache.item(kind, entry("a", 1, "x" * 1000))
+    before = protobuf_cache.KEPT.size
+    protobuf_cache.forget(kind, entry("a", 2))
+    assert before - protobuf_cache.KEPT.size >= 1000
+    assert b"new" in protobuf_cache.item(kind, entry("a", 3, "new"))
 
 
 def test_all_together_are_bounded() -> None:
     kept = Kept(10_000)
-    pods: Packed = {}
-    maps: Packed = {}
+    pods: Encoded = {}
+    maps: Encoded = {}
     for index in range(100):
         for of in (pods, maps):
             kept.add(of, f"k{index}", 1, b"x" * 244)
