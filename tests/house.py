@@ -37,7 +37,7 @@ OLD_WORDS = re.compile(
     r"judge_once|tally|tallies|harm|surroundings|pieces|sight|teller|willing|pretended|misfit|boards|imagined?|hopeful|crowded|understand|"
     r"derived|catch_up|doomed|bonds|unscalable|beat|faces|unfile|stretch\w*|calm|alien|endured|collide|unfit|thin_out|mortal|conclude|amend|"
     r"risen|fallen|dying|affine|uneven|levelled|promise|give_up|happened|anybody|undisturbed|keeper|as_keeper|at_home|launching|holding|"
-    r"all_or_nothing|put_aside|no_traces|frugal|misunderstood|goodbye|say_ready|say_failed|started_as|concerns|unwell|strays|useless|fate|lent|judging|judged|young|"
+    r"all_or_nothing|housed|put_aside|no_traces|frugal|misunderstood|goodbye|say_ready|say_failed|started_as|concerns|unwell|strays|useless|fate|lent|judging|judged|young|"
     r"everyone|wild|stays|always_restarts|switched_off|keep_allocated|drop_unneeded|at_rest|ranges_stay|"
     r"showable|unshowable|speaks_v1",
     re.IGNORECASE,

@@ -33,7 +33,7 @@ def _key(encoded: str) -> str:
     return encoded if _BROKEN.search(encoded) else unquote(encoded)
 
 
-def told(user: User) -> tuple[tuple[bytes, bytes], ...]:
+def of_user(user: User) -> tuple[tuple[bytes, bytes], ...]:
     """Headers by which this server, as an authenticating proxy, tells another one who asks. Raises ValueError with net/http's text."""
     said = [("X-Remote-User", user.name), ("X-Remote-Uid", user.uid), *(("X-Remote-Group", group) for group in user.groups)]
     for key, values in user.extra.items():

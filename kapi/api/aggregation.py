@@ -120,7 +120,7 @@ class Aggregation:
         if context is None:
             context = self._contexts[trust] = await offload.run(self._identity.context, *trust)
         try:
-            return Peer(host, port, context, backend.server_name, identity_headers.told(user))
+            return Peer(host, port, context, backend.server_name, identity_headers.of_user(user))
         except ValueError as why:
             raise relay.NoAnswer(str(why)) from None
 

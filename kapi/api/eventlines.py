@@ -67,7 +67,9 @@ class Lines:
 
     def slow(self, share: Share) -> bool:
         """Whether encoding these events takes time: in a worker thread (`made`), or because a webhook converts them first."""
-        return self._large(share) or (self._converts and any(conversion.foreign(self._kind, entry) for entry in _states(share.events)))
+        if self._large(share):
+            return True
+        return self._converts and any(conversion.needs_webhook(self._kind, entry) for entry in _states(share.events))
 
     def _large(self, share: Share) -> bool:
         return not self.plain and share.size >= limits.OFFLOAD_BYTES

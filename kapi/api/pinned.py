@@ -11,8 +11,8 @@ from kapi.http import server
 from kapi.storage.store import Entry, Store
 
 
-class Keeping:
-    """`with Keeping(request, store, entries)`: they are written meanwhile."""
+class PinnedEntries:
+    """`with PinnedEntries(request, store, entries)`: they are written meanwhile."""
 
     def __init__(self, request: Request, store: Store, entries: Sequence[Entry]) -> None:
         self._connection = (request.scope.get("extensions") or {}).get(server.CONNECTION)

@@ -10,7 +10,7 @@ import orjson
 from kapi import limits
 from kapi.api import chunked, continuing, converting, negotiation, options, protobuf_responses, responses
 from kapi.api.negotiation import Form
-from kapi.api.pinned import Keeping
+from kapi.api.pinned import PinnedEntries
 from kapi.api.request import Request
 from kapi.objects import errors, integers, offload, time
 from kapi.objects.meta import Object
@@ -79,7 +79,7 @@ async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     """Answer with a page of a list, made as it is sent."""
     form = negotiation.of(request, kind)
     page = await page_of(rest, kind, namespace, how)
-    with Keeping(request, rest.store, page.entries):
+    with PinnedEntries(request, rest.store, page.entries):
         await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
 
 

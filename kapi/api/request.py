@@ -154,7 +154,7 @@ class Request:
         await self.turn.ready
 
     @asynccontextmanager
-    async def aside(self) -> AsyncIterator[None]:
+    async def without_turn(self) -> AsyncIterator[None]:
         """Within, others may work on large bodies: the request waits for somebody else. Raises TooMuch."""
         turn, self.turn = self.turn, None
         if turn is not None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from kapi.api import chunked, negotiation, options, reading, responses, unsent
 from kapi.api.eventlines import Count, Lines
 from kapi.api.negotiation import Form
-from kapi.api.pinned import Keeping
+from kapi.api.pinned import PinnedEntries
 from kapi.api.protobuf_events import Frames
 from kapi.api.request import Request
 from kapi.api.watch_writer import AtOnce, Client, Send, WatchWriter
@@ -76,7 +76,7 @@ class Watching:
             await self._write(initial, lambda piece: False, send)
             return
         start = unsent.Start(send, connection)
-        with Keeping(self.request, self.rest.store, initial):
+        with PinnedEntries(self.request, self.rest.store, initial):
             try:
                 await self._write(initial, lambda piece: start.at_once(piece, at_once), start.send)
             finally:

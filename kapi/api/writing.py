@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from kapi import limits
 from kapi.api import negotiation, options, protobuf_responses, reading, responses
-from kapi.api.pinned import Keeping
+from kapi.api.pinned import PinnedEntries
 from kapi.api.request import Request
 from kapi.objects import errors, nested, offload, time, together
 from kapi.objects.meta import Object
@@ -33,7 +33,7 @@ def call(request: Request, kind: Kind, given: Object) -> Call:
     return Call(
         kind=kind, user=request.user, namespace=target.namespace if kind.resource.namespaced else "", name=target.name,
         subresource=target.subresource, dry_run="dryRun" in given, manager=given.get("fieldManager") or request.manager,
-        validation=given.get("fieldValidation", "Warn"), options=given, warnings=request.warnings, aside=request.aside,
+        validation=given.get("fieldValidation", "Warn"), options=given, warnings=request.warnings, without_turn=request.without_turn,
     )  # fmt: skip
 
 
@@ -315,5 +315,5 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     if failed:
         raise together.first([failed[place] for place in sorted(failed)])
     meta = reading.list_meta(kind, what.namespace, how, page)
-    with Keeping(request, rest.store, page.entries):
+    with PinnedEntries(request, rest.store, page.entries):
         await reading.send_page(request, kind, page.entries, meta, form)

@@ -29,7 +29,7 @@ class AdmissionAttributes(RequestInfo):
         """The attributes of one operation of a call."""
         return cls(
             call.kind, call.user, call.namespace, call.name, call.subresource, call.dry_run, call.options, call.warnings, call.long,
-            call.aside, operation=operation, new=new, old=old,
+            call.without_turn, operation=operation, new=new, old=old,
         )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class RequestInfo:
     """Texts for Warning headers, added while the request is handled."""
     long: bool = False
     """Work on the object may block the event loop too long: it is done in a worker thread."""
-    aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    without_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     """Within it, the request waits for somebody else, and others may have its turn to work on a large body."""
 
     async def run(self, function: Callable[..., Result], *args: Any, long: bool = False, rules: bool = False) -> Result:
@@ -60,7 +60,7 @@ class Call(RequestInfo):
     """Whether the pipeline updates managedFields; an apply has done so itself, a binding has no field manager."""
     versions: Versions | None = None
     """Where a webhook converts: the object in the versions of its managers."""
-    housed: bool = False
+    namespace_existed: bool = False
     """Whether the namespace of what is created was there when the request came."""
     empties: Empties = field(default_factory=Empties)
     """The empty lists and maps of the body (see kapi.schema.empties)."""

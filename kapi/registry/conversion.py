@@ -111,12 +111,12 @@ class Converted(Entry):
     __slots__ = ()
 
 
-def foreign(kind: Kind, entry: Entry) -> bool:
+def needs_webhook(kind: Kind, entry: Entry) -> bool:
     """Whether the entry is not yet as this version serves it: a webhook has to convert it, or it was written under another schema."""
     if kind.strategy.converter is None or type(entry) is Converted:
         return False
     return entry.revision <= _strategy(kind).since or (
-        not entry.body.endswith(kind.foot) and _version(kind, entry) != kind.resource.version
+        not entry.body.endswith(kind.version_suffix) and _version(kind, entry) != kind.resource.version
     )
 
 
@@ -125,24 +125,24 @@ def _version(kind: Kind, entry: Entry) -> str:
 
 
 async def needed(kind: Kind, given: Sequence[Entry]) -> bool:
-    """Whether any of these is `foreign`; many are looked at in turns."""
+    """Whether any of these is `needs_webhook`; many are looked at in turns."""
     if kind.strategy.converter is None:
         return False
     for start in range(0, len(given), _LOOKED_AT):
         if start:
             await asyncio.sleep(0)
-        if any(foreign(kind, entry) for entry in given[start : start + _LOOKED_AT]):
+        if any(needs_webhook(kind, entry) for entry in given[start : start + _LOOKED_AT]):
             return True
     return False
 
 
 async def one(kind: Kind, entry: Entry, call: RequestInfo | None = None) -> Entry:
     """The entry in the version of `kind`. Raises ConversionFailed."""
-    if not foreign(kind, entry):
+    if not needs_webhook(kind, entry):
         return entry
     if call is None:
         return (await entries(kind, [entry]))[0]
-    async with call.aside():
+    async with call.without_turn():
         return (await entries(kind, [entry], len(entry.body)))[0]
 
 
@@ -151,7 +151,7 @@ async def entries(kind: Kind, given: Sequence[Entry], held: int = 0) -> list[Ent
     out = list(given)
     by_version: dict[str, list[int]] = {}
     for i, entry in enumerate(given):
-        if foreign(kind, entry):
+        if needs_webhook(kind, entry):
             by_version.setdefault(_version(kind, entry), []).append(i)
     for version, places in by_version.items():
         source, of_version = sibling(kind, version), [given[i] for i in places]
@@ -210,7 +210,7 @@ async def batches(kind: Kind, given: Sequence[Entry]) -> AsyncIterator[list[Entr
 async def recent(kind: Kind, given: Sequence[Entry]) -> list[Entry]:
     """The same as `entries` for watchers, who ask for the same ones: each is converted once. Raises ConversionFailed."""
     version, known = kind.resource.version, _webhook(kind).recent
-    new = {(version, entry.key, entry.revision): entry for entry in given if foreign(kind, entry)}
+    new = {(version, entry.key, entry.revision): entry for entry in given if needs_webhook(kind, entry)}
     new = {key: entry for key, entry in new.items() if key not in known}
     if new:
         promised = {key: known.setdefault(key, asyncio.get_running_loop().create_future()) for key in new}
@@ -259,7 +259,7 @@ async def to(target: Kind, source: Kind, obj: Object, call: RequestInfo | None =
     found = _webhook(target).convert(lambda: [raw], source.resource, target.resource, finish, size, size if call else 0)
     if call is None:
         return (await found)[0]
-    async with call.aside():
+    async with call.without_turn():
         return (await found)[0]
 
 

@@ -107,7 +107,7 @@ class Kind:
         return {}
 
     @cached_property
-    def foot(self) -> bytes:
+    def version_suffix(self) -> bytes:
         """What a stored body ends with that is in this version: those of custom kinds say which version they are in."""
         return MARK + self.resource.api_version.encode() + b'"}' if self.custom else b""
 

@@ -51,7 +51,7 @@ class ManagerVersions:
         return found
 
 
-async def settled(call: Call, function: Callable[..., Result], *args: Any) -> Result:
+async def with_versions(call: Call, function: Callable[..., Result], *args: Any) -> Result:
     """The result of a function that looks at the versions of a call. Raises ConversionFailed."""
     versions = call.versions = ManagerVersions(call.kind)
     for _ in range(limits.CONVERSIONS_OF_A_WRITE):

@@ -95,7 +95,7 @@ class Rest:
 
     async def _create(self, call: Call, obj: Object, url_name: str) -> WriteResult:
         kind = call.kind
-        call.housed = self._is_housed(call)
+        call.namespace_existed = self._namespace_exists(call)
         await call.run(self._track_fields, call, None, obj)
         attrs = AdmissionAttributes.of(call, "CREATE", obj)
         await self.admission.mutate(attrs)
@@ -184,7 +184,7 @@ class Rest:
         if kind.strategy.converter is None:
             old, new = await call.run(self._apply_change, call, entry, change, replaces)
         else:
-            old, new = await managers.settled(call, self._apply_change, call, entry, change, replaces)
+            old, new = await managers.with_versions(call, self._apply_change, call, entry, change, replaces)
         attrs = AdmissionAttributes.of(call, "UPDATE", new, old)
         await self.admission.mutate(attrs)
         new = attrs.new or new
@@ -349,7 +349,7 @@ class Rest:
         if len(body) > limits.OBJECT_BYTES:
             raise errors.StatusError("etcdserver: request is too large", reason="")
         if not expect:
-            self._check_place(call)
+            self._check_parents_exist(call)
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
         entry = await self.store.commit(
             key, body, expect=expect, labels=stored["metadata"].get("labels") or {},
@@ -357,14 +357,14 @@ class Rest:
         )  # fmt: skip
         return entry if kind.strategy.converter is None else await conversion.one(kind, entry, call)
 
-    def _check_place(self, call: Call) -> None:
+    def _check_parents_exist(self, call: Call) -> None:
         """What a new object would belong to may have gone while its request waited. Raises MethodNotAllowed, NotFound."""
         if call.kind.strategy.ending:
             raise definition_ends(call.kind)
-        if call.housed and not self._is_housed(call):
+        if call.namespace_existed and not self._namespace_exists(call):
             raise errors.not_found("namespaces", "", call.namespace)
 
-    def _is_housed(self, call: Call) -> bool:
+    def _namespace_exists(self, call: Call) -> bool:
         return call.kind.resource.namespaced and self.store.get(f"/core/namespaces/{call.namespace}") is not None
 
     async def final(self, call: Call, obj: Object) -> bytes:
