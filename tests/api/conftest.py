@@ -8,7 +8,7 @@ import pytest
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.resource import SERVICE_ACCOUNTS
-from tests.api.webhook import Webhook
+from tests.api.webhook import Webhook, serving
 
 
 @pytest.fixture
@@ -21,8 +21,5 @@ async def api(client: Client) -> Client:
 @pytest.fixture
 async def hook(tmp_path: Path, server: Server) -> AsyncIterator[Webhook]:
     """A server of webhooks, of which `server` knows nothing yet."""
-    made = Webhook(tmp_path)
-    await made.start()
-    yield made
-    await server.caller.close()
-    await made.stop()
+    async with serving(tmp_path, server) as made:
+        yield made

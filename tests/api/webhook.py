@@ -7,7 +7,8 @@ import asyncio
 import base64
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import orjson
 
 from certs import making
 from certs.spec import CertificateSpec
+from kapi.apiserver.assembly import Server
 from kapi.objects.meta import Object
 
 Answer = Callable[[Object], Object | Awaitable[Object]]
@@ -97,6 +99,16 @@ class Webhook:
         response = await said if isinstance(said, Awaitable) else said
         whole = {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": {"uid": review["request"]["uid"], **response}}
         return http(200, orjson.dumps(whole))
+
+
+@asynccontextmanager
+async def serving(directory: Path, server: Server) -> AsyncIterator[Webhook]:
+    """A server of webhooks, of which `server` knows nothing yet; its connections are closed before it ends."""
+    made = Webhook(directory)
+    await made.start()
+    yield made
+    await server.caller.close()
+    await made.stop()
 
 
 def http(status: int, body: bytes) -> bytes:

@@ -99,6 +99,14 @@ def silent(line: socket.socket) -> None:
     hung_up.poll()
 
 
+def read(line: socket.socket, size: int) -> None:
+    """So many bytes of a connection."""
+    while size > 0:
+        data = line.recv(1 << 18)
+        assert data
+        size -= len(data)
+
+
 def authority(directory: Path, *hosts: str) -> tuple[ssl.SSLContext, bytes]:
     """A TLS context for peers of these names, and the CA they are known by."""
     now, ca_key, key = time.time(), making.new_key(), making.new_key()

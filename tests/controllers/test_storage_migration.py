@@ -17,7 +17,7 @@ from kapi.objects.resource import CONFIG_MAPS, STORAGE_VERSION_MIGRATIONS, Resou
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from tests.api.converted import SECOND, answering, new_version, old_version, served
 from tests.api.customs import THINGS, controlled, refusal, thing, turn_of_schema
-from tests.api.webhook import Webhook
+from tests.api.webhook import Webhook, serving
 from tests.controllers.test_on_server import running, until
 
 NAME = "storage-version-migrator-controller"
@@ -35,11 +35,8 @@ async def server(pki: Path) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def hook(tmp_path: Path, server: Server) -> AsyncIterator[Webhook]:
-    made = Webhook(tmp_path)
-    await made.start()
-    yield made
-    await server.caller.close()
-    await made.stop()
+    async with serving(tmp_path, server) as made:
+        yield made
 
 
 def migration(resource: str, group: str = "") -> Object:
