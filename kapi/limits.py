@@ -116,6 +116,8 @@ CONVERSION_HELD_BYTES = 2 << 20
 """Bytes of objects to be written that wait for one definition's conversion webhook; a larger one alone | none | 429"""
 CONVERSION_KEPT_BYTES = 1 << 20
 """Bytes of converted objects of one definition that are kept for further watchers | all of them | it is converted again"""
+CONVERSION_SECONDS = 30
+"""Seconds a conversion webhook has for a review, waiting for its turn included | 30 s | 500: context deadline exceeded"""
 CONVERSIONS_OF_A_WRITE = 64
 """Conversions of an object for the managers in other versions of one write; those in 16 versions take no more | one for each version
 | 500: the write fails"""
@@ -135,6 +137,8 @@ AGGREGATED_DISCOVERY_BYTES = 1 << 20
 """Bytes of a discovery document or OpenAPI index of another API server | none | its group version is stale; its documents are not listed"""
 AGGREGATED_OPENAPI_BYTES = 4 << 20
 """Bytes of the OpenAPI 2 document of another API server | none | it is left out"""
+AGGREGATED_URL_CHARS = 1024
+"""Characters of the URL of an OpenAPI 3 document of another API server | none | it is not listed"""
 AGGREGATED_VALUES = 100_000
 """Values in one of these documents, counted as brackets and commas | none | as above"""
 AGGREGATED_BYTES = 6 << 20

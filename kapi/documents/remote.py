@@ -19,7 +19,6 @@ from kapi.registry.catalogue import GroupVersion
 ACCEPT = ",".join(f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1"))
 """The form of discovery that is asked for first: all group versions in one document."""
 DEFINITIONS, _PARAMETERS = "#/definitions/", "#/parameters/"
-_LONGEST_URL = 1024
 
 
 class Junk(Exception):
@@ -83,7 +82,7 @@ def index(raw: bytes, group: str, version: str) -> tuple[tuple[str, str], ...]:
     paths = _part(_parsed(raw), "paths")
     wanted = (name for name in (f"apis/{group}", f"apis/{group}/{version}") if name in paths)
     urls = [(name, _text(_part(paths, name), "serverRelativeURL")) for name in wanted]
-    return tuple((name, url) for name, url in urls if len(url) <= _LONGEST_URL)
+    return tuple((name, url) for name, url in urls if len(url) <= limits.AGGREGATED_URL_CHARS)
 
 
 def openapi2(raw: bytes, group: str, version: str) -> tuple[dict[str, bytes], dict[str, bytes], str]:

@@ -26,8 +26,6 @@ from kapi.registry.kind import Kind, stored_version
 from kapi.storage.entry import Entry
 
 Result = TypeVar("Result")
-SECONDS = 30
-"""How long a webhook has for a conversion."""
 _LOOKED_AT = 10_000
 """Entries that are looked at in one turn."""
 _LEAST = limits.CONVERSION_LINE_BYTES // 32
@@ -60,10 +58,10 @@ class ConversionWebhook:
             raise ConversionFailed("no supported conversion review versions")
         with self._bounded(held):
             try:
-                async with asyncio.timeout(SECONDS):
+                async with asyncio.timeout(limits.CONVERSION_SECONDS):
                     return await self._in_turn(make, source, target, finish, size)
             except TimeoutError:
-                why = f'Post "{self._target.server}{self._target.path(SECONDS)}": context deadline exceeded'
+                why = f'Post "{self._target.server}{self._target.path(limits.CONVERSION_SECONDS)}": context deadline exceeded'
         raise ConversionFailed(f"conversion webhook for {conversion_review.named(source)} failed: {why}")
 
     @contextmanager
@@ -85,7 +83,7 @@ class ConversionWebhook:
             uid, raws = str(uuid.uuid4()), await _worked(make, size)
             body = conversion_review.encode(self._version, uid, raws, target)
             try:
-                answer = await self._client.post(self._target, body, SECONDS, self._locate)
+                answer = await self._client.post(self._target, body, limits.CONVERSION_SECONDS, self._locate)
             except (CallFailed, NoClient) as why:
                 raise ConversionFailed(f"conversion webhook for {conversion_review.named(source)} failed: {why}") from None
             del body
